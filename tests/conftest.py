@@ -1,0 +1,25 @@
+"""What all tests share: how hard hypothesis tries, and an environment without the caller's own settings."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Examples are the same on every run of CI, so that a red one is somebody's change; SOAK looks further.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.register_profile("soak", settings.get_profile("default"), max_examples=2000)
+settings.load_profile("soak" if os.environ.get("SOAK") else "ci" if os.environ.get("CI") else "default")
+
+OURS = ("STACK", "ENGINE", "ARGS", "TO", "SSH_KEY_FILE", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_the_callers_settings() -> None:
+    """A test that needs one of these sets it; whoever runs `make test STACK=…` doesn't."""
+    for name in (*OURS, "PULUMI_BACKEND_URL", "PULUMI_STACK", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+        os.environ.pop(name, None)
+    # Without bytecode every program that a test starts takes a second more.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
