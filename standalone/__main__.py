@@ -1,0 +1,7 @@
+"""`python -m standalone {up,preview,destroy,outputs,owner,handover} --stack NAME`."""
+
+import sys
+
+from standalone.cli import main
+
+sys.exit(main())

@@ -1,0 +1,118 @@
+"""Pulumi.yaml and the stack files: what the program gets, and what is said when they are wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from standalone.crypto import Keyring
+from standalone.errors import UserError
+from standalone.stackfile import Project, Stack, StackConfig
+
+PROJECT = """
+name: shop
+config:
+  mode: {type: string, default: development}
+  ports: {type: array, default: [1, 2]}
+  plain: value
+  "other:key": {value: 5}
+"""
+
+
+def resolve(folder: Path, stack: str, project: str = PROJECT) -> StackConfig:
+    (folder / "Pulumi.yaml").write_text(project)
+    (folder / "Pulumi.dev.yaml").write_text(stack)
+    return Stack.load(Project.load(folder), "dev").resolve(Keyring(None), placeholders=False)
+
+
+def test_values_are_as_the_language_host_gets_them(tmp_path: Path) -> None:
+    stack = """
+config:
+  shop:mode: production
+  shop:n: 5
+  shop:x: 1.5
+  shop:on: on
+  shop:flag: true
+  shop:when: 2025-01-27
+  shop:pair: 8301:22
+  shop:zero: 0644
+  shop:quoted: "5"
+  shop:tree: {a: 1, b: [true, null, "x"]}
+  aws:region: eu
+"""
+    values = resolve(tmp_path, stack).values
+    assert values == {
+        "shop:mode": "production", "shop:n": "5", "shop:x": "1.5", "shop:on": "on", "shop:flag": "true",
+        "shop:when": "2025-01-27", "shop:pair": "8301:22", "shop:zero": "644", "shop:quoted": "5",
+        "shop:tree": '{"a":1,"b":[true,null,"x"]}', "aws:region": "eu",
+        "shop:ports": "[1,2]", "shop:plain": "value", "other:key": "5",
+    }  # fmt: skip
+
+
+def test_secret_keys_name_the_values_with_a_secret_inside(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: shop\n")
+    (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  shop:a: {b: [{secure: v1:x:y}], c: open}\n  shop:d: e\n")
+    stack = Stack.load(Project.load(tmp_path), "dev")
+    config = stack.resolve(Keyring(None), placeholders=True)
+    assert config.placeholders
+    assert config.secret_keys == ["shop:a"]
+    assert json.loads(config.values["shop:a"]) == {"b": ["[secret]"], "c": "open"}
+    with pytest.raises(UserError, match="no encryptionsalt"):
+        stack.resolve(Keyring("x"), placeholders=False)
+
+
+@pytest.mark.parametrize(
+    ("stack", "message"),
+    [
+        ("config:\n  shop:a: [1\n  shop:b: 2\n", r"Pulumi\.dev\.yaml, line 3, column \d+: "),
+        ("config:\n\tshop:a: 1\n", r"Pulumi\.dev\.yaml, line 2"),
+        ("config:\n  shop:a: 1\n  shop:a: 2\n", r"line 3, column 3: the key 'shop:a' is there twice"),
+        ("- a\n", "expected keys and values at the top, found a list"),
+        ("config: 5\n", "config is not a mapping"),
+        ("config:\n  a:b:c:d: 1\n", "'a:b:c:d' is not a configuration key"),
+        ("config:\n  shop:ports: 5\n", "ports must be of type array"),
+        ("secretsprovider: awskms://x\n", "only the passphrase secrets provider"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(tmp_path: Path, stack: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        resolve(tmp_path, stack)
+
+
+def test_types_and_missing_values(tmp_path: Path) -> None:
+    typed = "name: shop\nconfig:\n  n: {type: integer}\n  b: {type: boolean, default: true}\n  s: {type: string}\n"
+    with pytest.raises(UserError, match="n must be of type integer, not 'five'"):
+        resolve(tmp_path, "config: {shop:n: five, shop:s: x}\n", typed)
+    with pytest.raises(UserError, match="missing configuration values: n, s"):
+        resolve(tmp_path, "config: {}\n", typed)
+    secret = "name: shop\nconfig:\n  s: {type: string, secret: true}\n"
+    with pytest.raises(UserError, match="s must be encrypted"):
+        resolve(tmp_path, "config: {shop:s: x}\n", secret)
+
+
+def test_a_missing_stack_names_those_that_exist(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: shop\n")
+    for name in ("local", "tencent"):
+        (tmp_path / f"Pulumi.{name}.yaml").write_text("")
+    project = Project.load(tmp_path)
+    with pytest.raises(UserError, match=r"no stack 'locla': .* stacks here: local, tencent"):
+        Stack.load(project, "locla")
+    with pytest.raises(UserError, match="is not a stack name"):
+        Stack.load(project, "../x")
+
+
+def test_a_missing_project(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no Pulumi\.yaml in"):
+        Project.load(tmp_path)
+
+
+def test_a_salt_is_added_at_the_end_of_a_file_without_a_last_newline(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: shop\n")
+    path = tmp_path / "Pulumi.dev.yaml"
+    path.write_text("config: {}  # none")
+    path.chmod(0o640)
+    Stack.load(Project.load(tmp_path), "dev").add_salt("v1:x:y")
+    assert path.read_text() == "config: {}  # none\nencryptionsalt: v1:x:y\n"
+    assert path.stat().st_mode & 0o777 == 0o640
