@@ -1,0 +1,278 @@
+"""Definitions: what the control side hands over on stdin, proved sound before anything is touched.
+
+The forms are those of docs/contracts.md, schema 1. A definition is never secret.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Dict, List, Mapping, Sequence, TypedDict, Union, cast
+
+from hostctl import schema
+from hostctl.assemble import Part
+from hostctl.errors import BadInput
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+DIGEST = re.compile(r"[0-9a-f]{6,64}")
+# No slash, so never outside ROOT; nothing hidden, so never one of our temporary files.
+FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+MODE = re.compile(r"0[0-7]{3}")
+URL = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}(/[!-~]*)?")
+OUR_FOLDERS = ("bin", "lib", "state", "secrets", "logs", "data", "run")
+
+
+class Launch(TypedDict):
+    """How a service's process is started."""
+
+    argv: List[str]
+    cwd: str
+    env: Dict[str, str]
+
+
+class Health(TypedDict):
+    """When a service counts as healthy."""
+
+    url: str
+    timeout_seconds: float
+
+
+class Stop(TypedDict):
+    """How long it may take to end."""
+
+    grace_seconds: float
+
+
+class ServiceDefinition(TypedDict):
+    """One service (kind `service`)."""
+
+    schema: int
+    kind: str
+    name: str
+    environment: str
+    runtime: str
+    digest: str
+    launch: Launch
+    secrets: List[str]
+    ports: List[int]
+    health: Health
+    stop: Stop
+    reload: List[str]
+    parts: List[Part]
+
+
+class HostFile(TypedDict):
+    """A file that is assembled on the host."""
+
+    mode: str
+
+
+class HostDefinition(TypedDict):
+    """The host itself (kind `host`)."""
+
+    schema: int
+    kind: str
+    name: str
+    environment: str
+    runtime: str
+    files: Dict[str, HostFile]
+    parts: List[Part]
+    supervisord: str
+    reloader: List[str]
+
+
+class DatabaseCheck(TypedDict):
+    """The client that proves a login and a query."""
+
+    argv: List[str]
+    cwd: str
+    input: Dict[str, Any]
+    timeout_seconds: float
+
+
+class DatabaseDefinition(TypedDict):
+    """A database that is reused (kind `database`)."""
+
+    schema: int
+    kind: str
+    name: str
+    environment: str
+    when_missing: str
+    check: DatabaseCheck
+    parts: List[Part]
+
+
+AnyDefinition = Union[ServiceDefinition, HostDefinition, DatabaseDefinition]
+
+_name = schema.text(NAME, "names are a-z, 0-9 and -, and start with a letter or digit")
+_file = schema.text(FILE, "a file's name has no folder in it")
+_path = schema.text(empty=False)
+_argv = schema.listing(schema.text(), least=1)
+_parts = schema.listing(schema.record({"file": _file, "order": schema.whole(0, 1000000), "text": schema.text()}))
+_common: Dict[str, schema.Check] = {
+    "schema": schema.one_of(1),
+    "name": _name,
+    "environment": _name,
+    "parts": _parts,
+}
+
+_service = schema.record(
+    {
+        **_common,
+        "kind": schema.one_of("service"),
+        "runtime": _name,
+        "digest": schema.text(DIGEST, "a digest is 6 to 64 hexadecimal digits"),
+        "launch": schema.record(
+            {
+                "argv": _argv,
+                "env": schema.mapping(schema.text(KEY, "not a name for an environment variable"), schema.text()),
+            },
+            {"cwd": _path},
+        ),
+        "ports": schema.listing(schema.whole(1, 65535)),
+        "health": schema.record(
+            {
+                "url": schema.text(URL, "it must look like http://127.0.0.1:8302/health"),
+                "timeout_seconds": schema.number(0.1, 3600),
+            }
+        ),
+        "stop": schema.record({"grace_seconds": schema.number(0, 3600)}),
+    },
+    {"secrets": schema.listing(_name), "reload": schema.listing(_path)},
+)
+_host = schema.record(
+    {
+        **_common,
+        "kind": schema.one_of("host"),
+        "runtime": _name,
+        "files": schema.mapping(
+            _file, schema.record({"mode": schema.text(MODE, "a mode is 4 octal digits such as 0644")})
+        ),
+    },
+    {"supervisord": _path, "reloader": _argv},
+)
+_database = schema.record(
+    {
+        **_common,
+        "kind": schema.one_of("database"),
+        "when_missing": schema.one_of("embedded", "fail"),
+        "check": schema.record(
+            {
+                "argv": _argv,
+                "input": schema.mapping(schema.anything, schema.anything),
+                "timeout_seconds": schema.number(0.1, 600),
+            },
+            {"cwd": _path},
+        ),
+    }
+)
+_secrets = schema.mapping(schema.text(KEY, "not a name for an environment variable"), schema.text())
+_observe = schema.record(
+    {}, {"databases": schema.mapping(_name, _database), "secrets": schema.mapping(_name, _secrets)}
+)
+
+
+def parse_service(raw: bytes, name: str) -> ServiceDefinition:
+    """A service's definition from stdin."""
+    value = _checked(raw, _service, "the service's definition", name)
+    value.setdefault("secrets", [])
+    value.setdefault("reload", [])
+    value["launch"].setdefault("cwd", ".")
+    return cast(ServiceDefinition, value)
+
+
+def parse_host(raw: bytes) -> HostDefinition:
+    """A host's definition from stdin."""
+    value = _checked(raw, _host, "the host's definition")
+    value.setdefault("supervisord", "")
+    value.setdefault("reloader", [])
+    taken = sorted(set(value["files"]) & set(OUR_FOLDERS))
+    if taken:
+        raise BadInput("the host's definition: files.%s is the name of one of our folders" % taken[0])
+    definition = cast(HostDefinition, value)
+    require_files(definition, definition["parts"])
+    return definition
+
+
+def parse_database(raw: bytes, name: str) -> DatabaseDefinition:
+    """A database's definition from stdin."""
+    return _with_folder(_checked(raw, _database, "the database's definition", name))
+
+
+def parse_secrets(raw: bytes) -> Dict[str, str]:
+    """Secrets from stdin; no message ever repeats a value."""
+    return cast("Dict[str, str]", _checked(raw, _secrets, "the secrets"))
+
+
+class ObserveInput(TypedDict):
+    """What `observe` may be told: databases to check, and secrets that are not on the host yet."""
+
+    databases: Dict[str, DatabaseDefinition]
+    secrets: Dict[str, Dict[str, str]]
+
+
+def parse_observe(raw: bytes) -> ObserveInput:
+    """The input of `observe`; nothing at all is fine too."""
+    value = _checked(raw, _observe, "the input of observe") if raw.strip() else {}
+    databases = {name: _with_folder(entry) for name, entry in value.get("databases", {}).items()}
+    return {"databases": databases, "secrets": value.get("secrets", {})}
+
+
+def require_name(name: str) -> str:
+    """A name from the command line."""
+    if not NAME.fullmatch(name):
+        raise BadInput("%r is no name: names are a-z, 0-9 and -, and start with a letter or digit" % name)
+    return name
+
+
+def require_files(host: HostDefinition, parts: Sequence[Part]) -> None:
+    """Every part must be for a file that the host has."""
+    for part in parts:
+        if part["file"] not in host["files"]:
+            known = ", ".join(sorted(host["files"])) or "none"
+            raise BadInput("a part is for the file %r, but the host's files are: %s" % (part["file"], known))
+
+
+def digest_of(launch: Mapping[str, Any], secrets: List[str], health: Mapping[str, Any], stop: Mapping[str, Any]) -> str:
+    """The digest that a definition carries and its program block names; for the control side's use."""
+    import hashlib  # costs more than all else here, and few runs need it
+
+    whole = {"launch": launch, "secrets": secrets, "health": health, "stop": stop}
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+
+
+def _with_folder(value: Dict[str, Any]) -> DatabaseDefinition:
+    value["check"].setdefault("cwd", ".")
+    return cast(DatabaseDefinition, value)
+
+
+def _checked(raw: bytes, check: schema.Check, what: str, name: str = "") -> Dict[str, Any]:
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates)
+    except UnicodeDecodeError:
+        raise BadInput("%s is not UTF-8" % what) from None
+    except RecursionError:
+        raise BadInput("%s is nested too deeply" % what) from None
+    except json.JSONDecodeError as error:
+        # Only where, never what: the text may be secret.
+        raise BadInput(
+            "%s is not JSON (line %d, column %d: %s)" % (what, error.lineno, error.colno, error.msg)
+        ) from None
+    problems: List[str] = []
+    check(value, "", problems)
+    if not problems and name and value["name"] != name:
+        problems.append("its name is %r, but the verb says %r" % (value["name"], name))
+    if problems:
+        raise BadInput("%s: %s" % (what, "; ".join(problems)))
+    return cast("Dict[str, Any]", value)
+
+
+def _no_duplicates(pairs: List[Any]) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise BadInput("the key %r is there twice" % key)
+        found[key] = value
+    return found

@@ -1,0 +1,85 @@
+"""The health gate (P9): the same process, kept running by the runtime, answers `/health` with 200."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from typing import Callable, NamedTuple, Optional
+from urllib.parse import urlsplit
+
+from hostctl.definitions import Health
+from hostctl.runtime import Process, Runtime
+
+POLL_SECONDS = 0.1
+# supervisord starts what it was told to within moments; a service that isn't started by then never will be.
+UNSTARTED_SECONDS = 3.0
+
+
+class Verdict(NamedTuple):
+    """What the gate found."""
+
+    healthy: bool
+    reason: str
+    seconds: float
+
+
+def probe(url: str, timeout: float) -> str:
+    """Asks once, past any proxy and without following redirects: "" is healthy, else what came instead."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    try:
+        connection.request("GET", parts.path or "/", headers={"User-Agent": "hostctl", "Connection": "close"})
+        status = connection.getresponse().status
+        return "" if status == 200 else "%s answers HTTP %d" % (url, status)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return "%s: %s" % (url, getattr(error, "strerror", None) or str(error) or type(error).__name__)
+    finally:
+        connection.close()
+
+
+class Gate:
+    """Waits for one service's health."""
+
+    def __init__(self, runtime: Runtime, name: str, health: Health, interrupted: Callable[[], bool]) -> None:
+        self._runtime = runtime
+        self._name = name
+        self._url = health["url"]
+        self._timeout = float(health["timeout_seconds"])
+        self._interrupted = interrupted
+        self._pid = 0
+
+    def wait(self, at_most: Optional[float] = None) -> Verdict:
+        """Until it is healthy, has ended, or time is up."""
+        began = time.monotonic()
+        limit = self._timeout if at_most is None else min(at_most, self._timeout)
+        answer = "it was never asked"
+        while True:
+            spent = time.monotonic() - began
+            process = (self._runtime.processes() or {}).get(self._name)
+            broken = self._broken(process, spent)
+            if broken:
+                return Verdict(False, broken, spent)
+            if process is not None and process.pid:
+                answer = probe(self._url, max(0.2, min(1.0, limit - spent)))
+                if not answer and process.state == "running" and self._still_the_same():
+                    return Verdict(True, "", time.monotonic() - began)
+            if self._interrupted():
+                return Verdict(False, "interrupted", spent)
+            if spent >= limit:
+                return Verdict(False, "not healthy within %g s: %s" % (limit, answer), spent)
+            time.sleep(POLL_SECONDS)
+
+    def _broken(self, process: Optional[Process], spent: float) -> str:
+        if process is None or process.state == "stopped":
+            return "" if spent < UNSTARTED_SECONDS else "its process is not running"
+        if process.state == "failed":
+            return "its process ended: " + process.detail
+        if self._pid and process.pid != self._pid:
+            return "its process ended and was started again"
+        self._pid = process.pid
+        return ""
+
+    def _still_the_same(self) -> bool:
+        # The answer may have come from the process before this one, in its last moment.
+        process = (self._runtime.processes() or {}).get(self._name)
+        return process is not None and process.pid == self._pid and process.state == "running"

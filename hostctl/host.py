@@ -1,0 +1,131 @@
+"""The verbs `host` and `remove-host`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import Any, Dict, List, Optional
+
+from hostctl import audit, files, recovery, service, transaction
+from hostctl.console import say
+from hostctl.context import Context, HostRecord
+from hostctl.definitions import HostDefinition
+from hostctl.errors import BadInput, HostctlError, RuntimeRefused
+from hostctl.health import Gate
+from hostctl.layout import remove, write_json
+from hostctl.runtime import Runtime, Target, runtime_for
+
+STRANGER_GRACE_SECONDS = 10.0
+
+
+def converge(context: Context, definition: HostDefinition, observed: Optional[str]) -> Dict[str, Any]:
+    """Folders, modes, files, and the runtime itself."""
+    began = time.monotonic()
+    before = context.host_or_none()
+    if before is not None and before["definition"]["environment"] != definition["environment"]:
+        message = "%s belongs to the environment '%s'; remove that one first"
+        raise BadInput(message % (context.layout.root, before["definition"]["environment"]))
+    runtime = runtime_for(definition["runtime"], context.layout)
+    problems = runtime.host_problems(definition)
+    if problems:
+        raise BadInput("the host's definition: " + "; ".join(problems))
+    context.layout.make()
+    with context.lock.held():
+        after = _record(definition, before)
+        words = _apply(context, runtime, before, after)
+        if observed is not None:
+            after["label"] = observed
+        write_json(context.layout.host, after)
+    for word in words:
+        say(word)
+    if words:
+        _await_all(context)
+    seconds = round(time.monotonic() - began, 2)
+    audit.record(context.layout, "host", definition["name"], "; ".join(words) or "converged", seconds=seconds)
+    return {"name": definition["name"], "generation": after["generation"], "root": str(context.layout.root)}
+
+
+def forget(context: Context) -> Dict[str, Any]:
+    """Stops everything of ours and removes what we made; data/ and logs/ stay, and the audit log."""
+    layout = context.layout
+    if not context.on_host():
+        return {"outcome": "absent"}
+    name = context.host()["definition"]["name"]
+    service.with_idle(context, context.store.names(), lambda: _remove_everything(context))
+    audit.record(layout, "remove-host", name, "removed")
+    say("%s: removed; %s and %s stay" % (name, layout.data, layout.logs))
+    return {"name": name, "outcome": "removed"}
+
+
+def _record(definition: HostDefinition, before: Optional[HostRecord]) -> HostRecord:
+    generation = before["generation"] if before else 0
+    label = before["label"] if before else ""
+    # Every run counts: "(after generation 3)" in a label must differ from one that was adopted before.
+    return {"base": os.getcwd(), "definition": definition, "generation": generation + 1, "label": label}
+
+
+def _apply(context: Context, runtime: Runtime, before: Optional[HostRecord], after: HostRecord) -> List[str]:
+    write_json(context.layout.host, after)
+    problem = runtime.files_problem(files.expected(context))
+    if problem:
+        _restore(context, before)
+        raise HostctlError(problem)
+    transaction.Batch(context, []).run(recovery.adopt(context, set()))
+    texts = files.present(context)
+    files.render(context)
+    try:
+        words = runtime.start(after["definition"], renew=True)
+        ended = _converge_programs(context, runtime, after["definition"])
+    except RuntimeRefused:
+        files.put(context, texts)
+        _restore(context, before)
+        if before is not None:
+            runtime.start(before["definition"])
+        raise
+    for word in ended:
+        say(word)
+    return words
+
+
+def _restore(context: Context, before: Optional[HostRecord]) -> None:
+    if before is None:
+        remove(context.layout.host)
+    else:
+        write_json(context.layout.host, before)
+
+
+def _converge_programs(context: Context, runtime: Runtime, definition: HostDefinition) -> List[str]:
+    """The host's own programs, and the end of those that are nobody's: the runtime's file is ours."""
+    own = runtime.host_programs(definition)
+    strangers = sorted(set(runtime.processes() or {}) - set(own) - set(context.store.names()))
+    targets = [[Target(name, STRANGER_GRACE_SECONDS) for name in names] for names in (own, strangers)]
+    if own or strangers:
+        runtime.converge(targets[0], targets[1], definition)
+    return ["ended %s: it does not belong here" % name for name in strangers]
+
+
+def _await_all(context: Context) -> None:
+    """The runtime was started, and all services with it: tell which of them does not come back."""
+    for name in context.store.names():
+        good = context.store.good(name)
+        if good is None or name in context.adopted:
+            continue
+        verdict = Gate(context.runtime, name, good["health"], context.signals.stopped).wait()
+        if not verdict.healthy:
+            say("%s is not healthy: %s" % (name, verdict.reason))
+
+
+def _remove_everything(context: Context) -> None:
+    layout = context.layout
+    context.runtime.stop_everything()
+    for name in context.host()["definition"]["files"]:
+        remove(layout.root / name)
+    for folder in (layout.bin, layout.lib, layout.run, layout.secrets):
+        shutil.rmtree(str(folder), ignore_errors=True)
+    remove(layout.host)
+    for path in sorted(layout.state.iterdir()):
+        if path.is_dir():
+            shutil.rmtree(str(path), ignore_errors=True)
+        elif path not in (layout.lock, layout.audit):
+            remove(path)

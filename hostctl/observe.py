@@ -1,0 +1,157 @@
+"""The verb `observe`: labels of what is, for previews (design: "Drift that a preview can see").
+
+It takes no lock and changes nothing. While all is as `hostctl` left it, a label is the one adopted last;
+after a change by hand it says what differs, in words that stay the same until something else happens.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Dict, List, Mapping, Optional
+
+from hostctl import client, files
+from hostctl.context import Context
+from hostctl.definitions import DatabaseDefinition, ObserveInput
+from hostctl.generations import Record, busy
+from hostctl.redact import read_secrets
+from hostctl.runtime import Process
+
+Texts = Mapping[str, Optional[str]]
+
+
+def observe(context: Context, wanted: ObserveInput) -> Dict[str, Any]:
+    """All labels of one host."""
+    checks = _Checks(context, wanted)
+    checks.start()
+    host, services = "", {}
+    if context.on_host():
+        seen = _Seen(context)
+        host, services = seen.host(), {name: seen.service(name) for name in context.store.names()}
+    return {"host": host, "services": services, "databases": checks.labels()}
+
+
+class _Seen:
+    """The host as it is at this moment."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._services = context.store.wanted()
+        self._parts = files.contributions(context, self._services)
+        self._texts: Texts = files.present(context)
+        self._processes = context.runtime.processes()
+
+    def host(self) -> str:
+        """The host's own label."""
+        record = self._context.host()
+        reason = self._host_differs(record["definition"]["name"])
+        return _label(reason, record["generation"], record["label"])
+
+    def service(self, name: str) -> str:
+        """One service's label."""
+        record = self._context.store.record(name)
+        if record is None:
+            return ""  # removed this moment
+        pending = record["pending"]
+        if pending is not None:
+            if busy(record):
+                return _label("another run is changing it", record["good"] or 0, record["label"])
+            return _label("interrupted at generation %d" % pending["generation"], record["good"] or 0, record["label"])
+        return _label(self._service_differs(name, record), record["good"] or 0, record["label"])
+
+    def _host_differs(self, name: str) -> str:
+        layout = self._context.layout
+        if self._processes is None:
+            return "the runtime is not running"
+        for program in self._context.runtime.host_programs(self._context.host()["definition"]):
+            if not _runs(self._processes.get(program)):
+                return "%s is not running" % program
+        for file, text in self._texts.items():
+            if text is None:
+                return "%s is missing" % file
+        if not os.access(str(layout.bin / "hostctl"), os.X_OK):
+            return "bin/hostctl is missing"
+        edited = self._edited(name)
+        if edited:
+            return "its block in %s was edited" % edited
+        return layout.wrong_mode() or self._edited_by_nobody()
+
+    def _service_differs(self, name: str, record: Record) -> str:
+        edited = self._edited(name)
+        if edited:
+            missing = self._texts.get(edited) is None
+            return "%s is missing" % edited if missing else "its block in %s was edited" % edited
+        process = (self._processes or {}).get(name)
+        if process is None or not _runs(process):
+            return "process not running"
+        return self._runs_otherwise(name, record, process)
+
+    def _runs_otherwise(self, name: str, record: Record, process: Process) -> str:
+        definition = self._services.get(name)
+        if definition is None:
+            return "generation %d is missing in state/" % (record["good"] or 0)
+        return self._context.runtime.differs(name, definition["digest"], process)
+
+    def _edited(self, owner: str) -> str:
+        for part in self._parts.get(owner, []):
+            text = self._texts.get(part["file"])
+            if part["file"] in self._texts and (text is None or not files.contains(text, part["text"])):
+                return part["file"]
+        return ""
+
+    def _edited_by_nobody(self) -> str:
+        """A file whose parts of services and host are all there, but which isn't what we wrote."""
+        expected = files.expected(self._context, self._services)
+        owners = [name for name in self._services if self._edited(name)]
+        for file, text in self._texts.items():
+            mode = int(self._context.host()["definition"]["files"][file]["mode"], 8)
+            if os.stat(str(self._context.layout.root / file)).st_mode & 0o777 != mode:
+                return "%s has another mode" % file
+            if text != expected[file] and not any(self._edited(name) == file for name in owners):
+                return "%s was edited" % file
+        return ""
+
+
+class _Checks:
+    """The databases' checks, all at the same time."""
+
+    def __init__(self, context: Context, wanted: ObserveInput) -> None:
+        record = context.host_or_none()
+        self._context = context
+        self._base = record["base"] if record else os.getcwd()
+        self._wanted = wanted
+        self._labels: Dict[str, str] = {}
+        self._threads: List[threading.Thread] = []
+
+    def start(self) -> None:
+        """Starts them."""
+        for name, definition in self._wanted["databases"].items():
+            thread = threading.Thread(target=self._check, args=(name, definition))
+            thread.start()
+            self._threads.append(thread)
+
+    def labels(self) -> Dict[str, str]:
+        """Waits for them."""
+        for thread in self._threads:
+            thread.join()
+        return self._labels
+
+    def _check(self, name: str, definition: DatabaseDefinition) -> None:
+        # A preview may know a password that the host does not have yet.
+        secrets = self._wanted["secrets"].get(name) or read_secrets(self._context.layout, name)
+        try:
+            self._labels[name] = client.check(self._base, definition, secrets).label
+        except client.CheckBroken as error:
+            self._labels[name] = "unknown: %s" % error
+
+
+def _runs(process: Optional[Process]) -> bool:
+    return process is not None and process.state in ("running", "starting")
+
+
+def _label(reason: str, generation: int, adopted: str) -> str:
+    if not reason:
+        return adopted
+    label = "%s (after generation %d)" % (reason, generation)
+    # A difference must never look like the label that was adopted when it was there the last time.
+    return label if label != adopted else label + " again"

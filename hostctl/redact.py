@@ -1,0 +1,61 @@
+"""Keeps secrets out of what we print (D6), and reads the secret files."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Dict, Iterable, List
+from urllib.parse import quote
+
+from hostctl.layout import Layout, read_text
+
+MASK = "***"
+SHORT = 4
+
+
+def parse_env_file(text: str) -> Dict[str, str]:
+    """`KEY="value"` lines, the value being a JSON string."""
+    found: Dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition("=")
+        if value:
+            found[key] = str(json.loads(value))
+    return found
+
+
+def env_file(secrets: Dict[str, str]) -> str:
+    """The text of a secret file: sorted, so that the same secrets give the same file."""
+    return "".join("%s=%s\n" % (key, json.dumps(secrets[key])) for key in sorted(secrets))
+
+
+def read_secrets(layout: Layout, name: str) -> Dict[str, str]:
+    """The secrets of one owner; none when it has no file."""
+    text = read_text(layout.secret_file(name))
+    return {} if text is None else parse_env_file(text)
+
+
+def values_of(layout: Layout, names: Iterable[str]) -> List[str]:
+    """All secret values of these owners."""
+    return [value for name in names for value in read_secrets(layout, name).values()]
+
+
+def redact(text: str, values: Iterable[str]) -> str:
+    """The text without the secrets, in the forms in which programs print them.
+
+    Longest first, so that a secret that contains another leaves nothing over. Short values are
+    masked as whole words only: masking every "a" would leave no message.
+    """
+    for form in sorted(_forms(values), key=len, reverse=True):
+        whole_word = r"(?<!\w)%s(?!\w)" if len(form) < SHORT else "%s"
+        text = re.sub(whole_word % re.escape(form), MASK, text)
+    return text
+
+
+def _forms(values: Iterable[str]) -> List[str]:
+    forms: Dict[str, None] = {}
+    for value in values:
+        for line in [value, *value.splitlines()]:
+            for form in (line, json.dumps(line)[1:-1], repr(line)[1:-1], quote(line), quote(line, safe="")):
+                if form.strip():
+                    forms[form] = None
+    return list(forms)

@@ -1,0 +1,120 @@
+"""What a runtime has to be able to do; the transaction, recovery, observing and status know only this.
+
+`process` (supervisord) is the runtime of laptops. Another one (compose) is another class with these
+methods and a line in `_RUNTIMES`.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Protocol, Sequence
+
+from hostctl.definitions import HostDefinition, ServiceDefinition
+from hostctl.errors import BadInput
+from hostctl.layout import Layout
+
+STARTED, RESTARTED, UNCHANGED, FAILED = "started", "restarted", "unchanged", "failed"
+OTHER_SETTINGS, OLDER_SECRETS = "it runs with other settings", "it runs with older secrets"
+
+
+class Process(NamedTuple):
+    """One service as the runtime sees it."""
+
+    state: str  # running, starting, stopped, failed
+    pid: int
+    detail: str
+
+
+class Target(NamedTuple):
+    """A program to converge, how long its old and new form may take to stop, and a service's settings."""
+
+    name: str
+    grace_seconds: float
+    digest: str = ""
+
+
+class Outcome(NamedTuple):
+    """What converging did to one service."""
+
+    what: str
+    detail: str = ""
+
+
+class Runtime(Protocol):
+    """Keeps a host's services running."""
+
+    def host_problems(self, definition: HostDefinition) -> List[str]:
+        """What is wrong with a host's definition, before anything is touched."""
+        ...
+
+    def host_programs(self, definition: HostDefinition) -> List[str]:
+        """Programs of the host's own that run beside the services (the reload on a code change)."""
+        ...
+
+    def service_problems(self, definition: ServiceDefinition) -> List[str]:
+        """What is wrong with a service's definition, before anything is touched."""
+        ...
+
+    def files_problem(self, texts: Mapping[str, str]) -> Optional[str]:
+        """Why the runtime would not read these files, or None."""
+        ...
+
+    def start(self, host: HostDefinition, renew: bool = False) -> List[str]:
+        """Makes the runtime itself run; says what it did.
+
+        `renew` allows to restart one that runs with other settings of the host than these.
+        """
+        ...
+
+    def converge(
+        self, wanted: Sequence[Target], unwanted: Sequence[Target], host: HostDefinition
+    ) -> Dict[str, Outcome]:
+        """Makes these services, and no others, run (or be gone) as the files in place say.
+
+        Raises RuntimeRefused when it won't read the files; nothing has changed then.
+        """
+        ...
+
+    def restart(self, targets: Sequence[Target]) -> Dict[str, Outcome]:
+        """Stops and starts these services as they are."""
+        ...
+
+    def stop_everything(self) -> None:
+        """Ends all services and the runtime itself."""
+        ...
+
+    def processes(self) -> Optional[Dict[str, Process]]:
+        """All services that the runtime knows; None when the runtime itself isn't running."""
+        ...
+
+    def leaders(self, names: Sequence[str]) -> List[int]:
+        """Leaders of the process groups that converging these services ends: their ports will be free."""
+        ...
+
+    def differs(self, name: str, digest: str, process: Process) -> str:
+        """How a running service differs from how it was started last by us ("" when it doesn't)."""
+        ...
+
+    def log_mark(self, name: str) -> List[int]:
+        """Where the service's log ends now."""
+        ...
+
+    def log_tail(self, name: str, lines: int, mark: Optional[List[int]] = None) -> List[str]:
+        """The last lines of the service's log, with a mark only those after it."""
+        ...
+
+
+def _process(layout: Layout) -> Runtime:
+    from hostctl.process_runtime import ProcessRuntime
+
+    return ProcessRuntime(layout)
+
+
+_RUNTIMES: Dict[str, Callable[[Layout], Runtime]] = {"process": _process}
+
+
+def runtime_for(name: str, layout: Layout) -> Runtime:
+    """The runtime of that name."""
+    if name not in _RUNTIMES:
+        known = ", ".join(sorted(_RUNTIMES))
+        raise BadInput("this hostctl has no runtime '%s'; it has: %s" % (name, known))
+    return _RUNTIMES[name](layout)

@@ -1,0 +1,100 @@
+"""The verbs `secrets` and `remove-secrets`: files of mode 0600, and who has to be restarted for them (D6)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List, Optional, Sequence
+
+from hostctl import audit, service
+from hostctl.console import say
+from hostctl.context import Context
+from hostctl.errors import HostctlError
+from hostctl.layout import read_text, remove, write_atomic
+from hostctl.redact import env_file
+from hostctl.runtime import OLDER_SECRETS
+
+
+def write(context: Context, name: str, secrets: Dict[str, str]) -> Dict[str, Any]:
+    """Writes one owner's secrets; services that run with other ones are restarted, and only they.
+
+    When they don't become healthy with the new secrets, the old ones are put back.
+    """
+    began = time.monotonic()
+    context.host()
+    change = _Change(context, name)
+    changed = change.apply(env_file(secrets))
+    if change.trouble:
+        trouble = "; ".join(change.trouble.values())
+        back = change.undo()
+        audit.record(context.layout, "secrets", name, "failed")
+        raise HostctlError("%s\nThe secrets of %s were put back%s" % (trouble, name, back))
+    restarted = sorted(change.started)
+    outcome = "written" if changed else "unchanged"
+    audit.record(
+        context.layout,
+        "secrets",
+        name,
+        outcome,
+        restarted=restarted,
+        seconds=round(time.monotonic() - began, 2),
+    )
+    say("secrets of %s: %s" % (name, outcome))
+    return {"name": name, "outcome": outcome, "restarted": restarted}
+
+
+def forget(context: Context, name: str) -> Dict[str, Any]:
+    """Removes the file; a service that lost its secrets gets a new definition anyway."""
+    removed = remove(context.layout.secret_file(name))
+    if removed:
+        audit.record(context.layout, "remove-secrets", name, "removed")
+    return {"name": name, "outcome": "removed" if removed else "absent"}
+
+
+class _Change:
+    def __init__(self, context: Context, name: str) -> None:
+        self._context = context
+        self._path = context.layout.secret_file(name)
+        self._before: Optional[str] = read_text(self._path)
+        wanted = context.store.wanted()
+        self._users = [user for user, definition in wanted.items() if name in definition["secrets"]]
+        self.started: Dict[str, service.Started] = {}
+        self.trouble: Dict[str, str] = {}
+
+    def apply(self, text: Optional[str], also: Sequence[str] = ()) -> bool:
+        """Writes the text (None removes the file) and restarts those who run with another one."""
+        changed = read_text(self._path) != text
+
+        def act() -> None:
+            if text is None:
+                remove(self._path)
+            elif changed:
+                write_atomic(self._path, text, 0o600)
+            else:
+                self._path.chmod(0o600)
+            self.started = service.restart_now(self._context, sorted({*self._outdated(), *also}))
+
+        service.with_idle(self._context, self._users, act)
+        # On the way back nobody may stop us any more.
+        interrupted = (lambda: False) if also else self._context.signals.stopped
+        self.trouble = service.await_restarted(self._context, self.started, interrupted)
+        return changed
+
+    def undo(self) -> str:
+        """The way back: the old file, and the same services again. Says how it went."""
+        self.apply(self._before, also=list(self.started))
+        if self.trouble:
+            return ", but not all is well: " + "; ".join(self.trouble.values())
+        return ", and serve again."
+
+    def _outdated(self) -> List[str]:
+        runtime = self._context.runtime
+        processes = runtime.processes() or {}
+        found: List[str] = []
+        for name in self._users:
+            process = processes.get(name)
+            definition = self._context.store.good(name)
+            if process is None or definition is None or process.state not in ("running", "starting"):
+                continue  # it will read them when it is started
+            if runtime.differs(name, definition["digest"], process) == OLDER_SECRETS:
+                found.append(name)
+        return found

@@ -1,0 +1,244 @@
+"""The verbs `up`, `down` and `restart`: one service is one transaction (design: "How a host converges")."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from hostctl import audit, files, recovery, transaction
+from hostctl.console import say
+from hostctl.context import Context
+from hostctl.definitions import ServiceDefinition
+from hostctl.errors import BadInput, HostctlError, Interrupted
+from hostctl.generations import busy
+from hostctl.health import Gate, Verdict
+from hostctl.lock import POLL_SECONDS, Patience
+from hostctl.queue import Request, Result, new_id
+from hostctl.redact import redact, values_of
+from hostctl.runtime import FAILED, RESTARTED, UNCHANGED, Target
+
+LAST_LINES = 20
+# A service that already ran should answer at once; one that doesn't is started again instead of waited for.
+UNCHANGED_SECONDS = 5.0
+
+
+def up(context: Context, definition: ServiceDefinition, observed: Optional[str]) -> Dict[str, Any]:
+    """Brings one service up; when it does not become healthy, the last good one is put back."""
+    began = time.monotonic()
+    name = definition["name"]
+    _require_sound(context, definition)
+    result = _submit(context, name, definition)
+    if result["error"]:
+        _fail(context, "up", name, began, result["error"])
+    verdict = _await_health(context, definition, result)
+    if not verdict.healthy:
+        _roll_back(context, definition, result, verdict, began)
+    generation = context.store.commit(name, observed)
+    seconds = time.monotonic() - began
+    say("%s: %s, generation %d, healthy after %.1f s" % (name, result["outcome"], generation, seconds))
+    audit.record(context.layout, "up", name, result["outcome"], generation=generation, seconds=round(seconds, 2))
+    return {
+        "name": name,
+        "generation": generation,
+        "digest": definition["digest"],
+        "outcome": result["outcome"],
+    }
+
+
+def down(context: Context, name: str) -> Dict[str, Any]:
+    """Stops and forgets one service; nothing to do is fine."""
+    began = time.monotonic()
+    if not context.on_host() or context.store.record(name) is None:
+        return {"name": name, "outcome": "absent"}
+    result = _submit(context, name, None)
+    if result["error"] or result["outcome"] == FAILED:
+        _fail(context, "down", name, began, result["error"] or result["detail"])
+    audit.record(context.layout, "down", name, "removed", seconds=round(time.monotonic() - began, 2))
+    say("%s: stopped and removed" % name)
+    return {"name": name, "outcome": "removed"}
+
+
+def restart(context: Context, name: str) -> Dict[str, Any]:
+    """Stops and starts one service as it is (the reload on a code change), and waits for its health."""
+    if not context.on_host() or context.store.good(name) is None:
+        raise BadInput("%s is no service of this host" % name)
+    restart_all(context, [name], "restart")
+    return {"name": name, "outcome": RESTARTED}
+
+
+class Started(NamedTuple):
+    """A service that was just restarted."""
+
+    definition: ServiceDefinition
+    log_mark: List[int]
+
+
+def restart_all(context: Context, names: List[str], verb: str) -> None:
+    """Restarts some services under one lock, then waits for each one's health without it."""
+    began = time.monotonic()
+    started: Dict[str, Started] = {}
+    with_idle(context, names, lambda: started.update(restart_now(context, names)))
+    trouble = await_restarted(context, started, context.signals.stopped)
+    for name in started:
+        if name in trouble:
+            _fail(context, verb, name, began, trouble[name])
+        audit.record(context.layout, verb, name, RESTARTED, seconds=round(time.monotonic() - began, 2))
+
+
+def restart_now(context: Context, names: List[str]) -> Dict[str, Started]:
+    """Stops and starts them; for the holder of the lock."""
+    definitions = {name: context.store.good(name) for name in names}
+    found = {
+        name: Started(definition, context.runtime.log_mark(name))
+        for name, definition in definitions.items()
+        if definition is not None
+    }
+    for word in context.runtime.start(context.host()["definition"]):
+        say(word)
+    grace = {name: float(entry.definition["stop"]["grace_seconds"]) for name, entry in found.items()}
+    context.runtime.restart([Target(name, seconds) for name, seconds in grace.items()])
+    return found
+
+
+def await_restarted(context: Context, started: Dict[str, Started], interrupted: Callable[[], bool]) -> Dict[str, str]:
+    """Waits for each one's health; gives what is wrong by name."""
+    trouble: Dict[str, str] = {}
+    for name, entry in started.items():
+        verdict = Gate(context.runtime, name, entry.definition["health"], interrupted).wait()
+        if verdict.healthy:
+            say("%s: restarted, healthy after %.1f s" % (name, verdict.seconds))
+        else:
+            lines = _last_lines(context, entry.definition, entry.log_mark)
+            trouble[name] = "%s was restarted but is not healthy: %s.%s" % (name, verdict.reason, lines)
+    return trouble
+
+
+def with_idle(context: Context, names: List[str], act: Callable[[], None]) -> None:
+    """Does something under the lock at a moment when no living run is changing these services."""
+    patience = Patience(lambda: "waiting for the run that changes " + ", ".join(names))
+    while True:
+        with context.lock.held():
+            if not any(busy(context.store.record(name)) for name in names):
+                transaction.Batch(context, []).run(recovery.adopt(context, set()))
+                act()
+                return
+        if context.signals.stop:
+            raise Interrupted("interrupted while waiting; nothing was changed")
+        patience.wait(0.1)
+
+
+def _require_sound(context: Context, definition: ServiceDefinition) -> None:
+    """What is wrong with it on this host, before anything is touched (exit 2)."""
+    record = context.host()
+    host = record["definition"]
+    for key in ("environment", "runtime"):
+        if definition[key] != host[key]:
+            message = "%s is for the %s '%s', but this host's is '%s'"
+            raise BadInput(message % (definition["name"], key, definition[key], host[key]))
+    problems = context.runtime.service_problems(definition)
+    if problems:
+        raise BadInput("the definition of %s: %s" % (definition["name"], "; ".join(problems)))
+    files.require_fitting(context, record, "service", definition["name"], definition["parts"])
+
+
+def _submit(context: Context, name: str, definition: Optional[ServiceDefinition]) -> Result:
+    """Lines up, and either leads or is led; see `transaction.py`."""
+    request: Request = {
+        "id": new_id(context.me),
+        "name": name,
+        "definition": definition,
+        "owner": context.me,
+        "who": audit.whoami(),
+    }
+    context.queue.put(request)
+    patience = Patience(lambda: "%s: waiting for %s" % (name, _in_the_way(context, name)))
+    try:
+        while True:
+            result = context.queue.result(request)
+            if result is not None:
+                return result
+            if context.signals.stop and context.queue.withdraw(request):
+                raise Interrupted("%s: interrupted while waiting; nothing was changed" % name)
+            if not busy(context.store.record(name), besides=request["id"]) and context.lock.try_acquire():
+                try:
+                    result = context.queue.result(request)
+                    if result is None:
+                        transaction.apply_waiting(context)
+                        continue
+                finally:
+                    context.lock.release()
+                return result
+            patience.wait(POLL_SECONDS)
+    except BaseException:
+        context.queue.withdraw(request)
+        raise
+
+
+def _in_the_way(context: Context, name: str) -> str:
+    record = context.store.record(name)
+    pending = record["pending"] if record else None
+    if pending is None or not busy(record):
+        return "the host's lock, held by " + context.lock.holder()
+    age = max(0.0, time.time() - pending["since"])
+    return "pid %d, which has been changing it for %d s" % (pending["owner"]["pid"], age)
+
+
+def _await_health(context: Context, definition: ServiceDefinition, result: Result) -> Verdict:
+    name = definition["name"]
+    if result["outcome"] == FAILED:
+        return Verdict(False, result["detail"], 0.0)
+    gate = Gate(context.runtime, name, definition["health"], context.signals.stopped)
+    if result["outcome"] != UNCHANGED:
+        return gate.wait()
+    process = (context.runtime.processes() or {}).get(name)
+    verdict = gate.wait(UNCHANGED_SECONDS if process and process.state == "running" else None)
+    if verdict.healthy or context.signals.stop:
+        return verdict
+    say("%s: it ran but was not healthy (%s); it is started again" % (name, verdict.reason))
+    result["outcome"] = RESTARTED
+    result["log_mark"] = context.runtime.log_mark(name)
+    with context.lock.held():
+        context.runtime.restart([Target(name, float(definition["stop"]["grace_seconds"]))])
+    return Gate(context.runtime, name, definition["health"], context.signals.stopped).wait()
+
+
+def _roll_back(context: Context, definition: ServiceDefinition, result: Result, verdict: Verdict, began: float) -> None:
+    name = definition["name"]
+    lines = _last_lines(context, definition, result["log_mark"])
+    record = context.store.record(name)
+    good = record["good"] if record else None
+    if good == result["generation"]:
+        context.store.abandon(name)
+        after = "Its settings had not changed, so there is nothing to go back to."
+    else:
+        back = "generation %d is put back" % good if good else "it was new and is removed again"
+        say("%s: %s; %s" % (name, verdict.reason, back))
+        after = _after_rollback(context, name, good)
+    _fail(context, "up", name, began, "%s did not come up: %s.\n%s%s" % (name, verdict.reason, after, lines))
+
+
+def _after_rollback(context: Context, name: str, good: Optional[int]) -> str:
+    try:
+        back = recovery.put_back(context, name)
+    except HostctlError as error:
+        return "It could not be rolled back either: %s" % error
+    if back is None:
+        return "It was new, so it was removed again."
+    if back.healthy:
+        return "Generation %d serves again." % (good or 0)
+    return "Generation %d was put back, but is not healthy either: %s" % (good or 0, back.reason)
+
+
+def _last_lines(context: Context, definition: ServiceDefinition, mark: List[int]) -> str:
+    """Its last words since this start, without its secrets (D6)."""
+    lines = context.runtime.log_tail(definition["name"], LAST_LINES, mark)
+    if not lines:
+        return "\nIt logged nothing."
+    secrets = values_of(context.layout, [*definition["secrets"], definition["name"]])
+    return "\nIts last log lines:\n" + redact("\n".join("  " + line for line in lines), secrets)
+
+
+def _fail(context: Context, verb: str, name: str, began: float, text: str) -> None:
+    seconds = round(time.monotonic() - began, 2)
+    audit.record(context.layout, verb, name, "failed", reason=text.splitlines()[0], seconds=seconds)
+    raise (Interrupted if context.signals.stop else HostctlError)(text)

@@ -1,0 +1,166 @@
+"""Bad input is named, all of it at once, before anything is touched (exit 2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostctl import definitions
+from hostctl.errors import BadInput
+from tests.hostctl import samples
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def service(change: Change | None = None) -> Any:
+    value = samples.service()
+    if change is not None:
+        change(value)
+    return definitions.parse_service(samples.raw(value), "identity-service")
+
+
+def test_the_samples_are_sound() -> None:
+    assert service()["launch"]["cwd"] == "."
+    assert definitions.parse_host(samples.raw(samples.host()))["reloader"] == []
+    assert definitions.parse_database(samples.raw(samples.database()), "mysql")["check"]["cwd"] == "."
+
+
+def test_what_may_be_left_out_has_its_default() -> None:
+    value = samples.service()
+    del value["secrets"], value["reload"], value["launch"]["cwd"]
+    found = definitions.parse_service(samples.raw(value), "identity-service")
+    assert (found["secrets"], found["reload"], found["launch"]["cwd"]) == ([], [], ".")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("launch"), "launch is missing"),
+        (lambda d: d["launch"].pop("argv"), "launch.argv is missing"),
+        (lambda d: d.update(helth=1), "helth is unknown (did you mean health?)"),
+        (lambda d: d["health"].update(timeout=1), "health.timeout is unknown (did you mean timeout_seconds?)"),
+        (lambda d: d.update(schema=2), "schema is 2; it must be 1"),
+        (lambda d: d.update(schema=True), "schema is True; it must be 1"),
+        (lambda d: d.update(kind="host"), "kind is 'host'; it must be 'service'"),
+        (lambda d: d.update(name="Identity"), "name is 'Identity': names are a-z, 0-9 and -"),
+        (lambda d: d.update(name="-x"), "name is '-x'"),
+        (lambda d: d.update(name="x/../y"), "name is 'x/../y'"),
+        (lambda d: d.update(name="identity-service\n"), r"name is 'identity-service\n'"),
+        (lambda d: d.update(digest="../../etc"), "digest is '../../etc': a digest is 6 to 64 hexadecimal digits"),
+        (lambda d: d["launch"].update(argv=[]), "launch.argv must not be empty"),
+        (lambda d: d["launch"].update(argv="sh -c x"), "launch.argv must be a list"),
+        (lambda d: d["launch"]["env"].update({"A=B": "x"}), "a key of launch.env is 'A=B'"),
+        (lambda d: d["launch"]["env"].update(PORT=8302), "launch.env.PORT must be a string"),
+        (lambda d: d["launch"]["env"].update(X="a\0b"), "launch.env.X holds characters that no file can"),
+        (lambda d: d["launch"]["env"].update(X="\ud800"), "launch.env.X holds characters that no file can"),
+        (lambda d: d.update(ports=[0]), "ports[0] must be a whole number from 1 to 65535"),
+        (lambda d: d.update(ports=[8302.5]), "ports[0] must be a whole number from 1 to 65535"),
+        (lambda d: d["health"].update(url="ftp://x"), "health.url is 'ftp://x': it must look like http://127.0.0.1"),
+        (lambda d: d["health"].update(url="http://h:1/a b"), "health.url is"),
+        (lambda d: d["health"].update(timeout_seconds=0), "health.timeout_seconds must be a number from 0.1 to 3600"),
+        (lambda d: d["stop"].update(grace_seconds=True), "stop.grace_seconds must be a number from 0 to 3600"),
+        (lambda d: d.update(secrets=["../x"]), "secrets[0] is '../x'"),
+        (lambda d: d["parts"][0].update(file="../x"), "parts[0].file is '../x': a file's name has no folder in it"),
+        (lambda d: d["parts"][0].update(file=".hidden"), "parts[0].file is '.hidden'"),
+        (lambda d: d["parts"][0].update(order="1"), "parts[0].order must be a whole number"),
+    ],
+)
+def test_what_is_wrong_is_named(change: Change, message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        service(change)
+    assert message in str(caught.value)
+
+
+def test_all_problems_at_once() -> None:
+    with pytest.raises(BadInput) as caught:
+        service(lambda d: (d.pop("launch"), d.update(ports=[0], typo=1)))
+    text = str(caught.value)
+    assert all(word in text for word in ("launch is missing", "ports[0]", "typo is unknown"))
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "is not JSON (line 1, column 1"),
+        (b"{", "is not JSON"),
+        (b"\xff", "is not UTF-8"),
+        (b"[]", "it must be an object"),
+        (b'{"a": 1, "a": 2}', "the key 'a' is there twice"),
+        (b"[" * 100000, "is nested too deeply"),
+    ],
+)
+def test_no_json(raw: bytes, message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        definitions.parse_service(raw, "x")
+    assert message in str(caught.value)
+
+
+def test_the_name_must_be_the_verbs() -> None:
+    with pytest.raises(BadInput, match="its name is 'identity-service', but the verb says 'other'"):
+        definitions.parse_service(samples.raw(samples.service()), "other")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"files": {"state": {"mode": "0600"}}, "parts": []}, "files.state is the name of one of our folders"),
+        ({"files": {"a.conf": {"mode": "644"}}}, "files.a.conf.mode is '644': a mode is 4 octal digits"),
+        ({"files": {"a.conf": {"mode": "0644"}}}, "the host's files are: a.conf"),
+        ({"reloader": []}, "reloader must not be empty"),
+    ],
+)
+def test_a_bad_host(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        definitions.parse_host(samples.raw(samples.host(**changes)))
+    assert message in str(caught.value)
+
+
+def test_no_message_repeats_a_secret() -> None:
+    for raw in (
+        b'{"A": ["hush"]}',
+        b'{"A": {"hush": 1}}',
+        b'["hush"]',
+        b'"hush"',
+        b'{"A": "hush\\u0000"}',
+        b'{"A": "hush"',
+    ):
+        with pytest.raises(BadInput) as caught:
+            definitions.parse_secrets(raw)
+        assert "hush" not in str(caught.value)
+
+
+def test_observe_may_be_asked_without_anything() -> None:
+    assert definitions.parse_observe(b"\n") == {"databases": {}, "secrets": {}}
+    with pytest.raises(BadInput, match=r"databases\.mysql\.check is missing"):
+        definitions.parse_observe(samples.raw({"databases": {"mysql": {"schema": 1}}}))
+
+
+def test_the_digest_is_of_what_is_launched() -> None:
+    def digest(**changes: Any) -> str:
+        return samples.service(**changes)["digest"]
+
+    assert digest() == digest()
+    assert digest(reload=["elsewhere"]) == digest()
+    assert len({digest(), digest(grace=4), digest(timeout=9), digest(secrets=["a"]), digest(argv=["x"])}) == 5
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(samples.service())), JSON)
+def test_whatever_comes_it_is_sound_or_refused(key: str, value: Any) -> None:
+    raw = json.dumps(samples.service() | {key: value}).encode()
+    try:
+        found = definitions.parse_service(raw, "identity-service")
+    except BadInput:
+        return
+    assert found["name"] == "identity-service"

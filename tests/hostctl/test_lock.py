@@ -1,0 +1,76 @@
+"""The lock names its holder, dies with it, and is nobody's inheritance."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hostctl import console, lock
+from hostctl.errors import HostctlError
+from hostctl.layout import Layout
+
+HOLD = """
+import sys, time
+from hostctl.layout import Layout
+from hostctl.lock import HostLock
+held = HostLock(Layout(sys.argv[1]), "up", "identity-service")
+assert held.try_acquire()
+print("held", flush=True)
+time.sleep(100)
+"""
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    made = Layout(str(tmp_path / "root"))
+    made.make()
+    return made
+
+
+def test_who_holds_it(layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "FIRST_WORD_AFTER", 0.0)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, layout.root], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "held\n"
+        mine = lock.HostLock(layout, "down", "x")
+        assert not mine.try_acquire()
+        assert mine.holder() == f"pid {holder.pid} (up identity-service), for 0 s"
+        monkeypatch.setattr(lock, "GIVE_UP_AFTER", 0.1)
+        with pytest.raises(HostctlError, match=f"gave up .* held by pid {holder.pid}"), mine.held():
+            pass
+        assert f"waiting for the host's lock, held by pid {holder.pid}" in capsys.readouterr().err
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with mine.held():
+            assert mine.holder().startswith(f"pid {os.getpid()} (down x)")
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_no_child_inherits_it(layout: Layout) -> None:
+    mine = lock.HostLock(layout, "up", "x")
+    with mine.held():
+        child = subprocess.Popen(["sleep", "100"], close_fds=False)
+    try:
+        assert lock.HostLock(layout, "up", "y").try_acquire()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_holder_that_left_no_name(layout: Layout) -> None:
+    assert lock.HostLock(layout, "up", "x").holder() == "another run"
+
+
+def test_progress_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console._Voice, "muted", False)
+    monkeypatch.setattr(sys, "stderr", None)
+    console.say("into the void")
+    assert console._Voice.muted  # it does not try again
