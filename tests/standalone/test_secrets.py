@@ -171,11 +171,11 @@ def test_the_state_is_for_its_owner_only(secretive: Project) -> None:
 def test_encrypt_prints_what_the_stack_file_holds(secretive: Project) -> None:
     file = secretive.folder / "Pulumi.dev.yaml"
     before = file.read_text()
-    first = secretive.run("encrypt", stdin="n\u00e9w \"quoted\"\n", **TEST).stdout
-    second = secretive.run("encrypt", stdin="n\u00e9w \"quoted\"\n", **TEST).stdout
+    first = secretive.run("encrypt", stdin='n\u00e9w "quoted"\n', **TEST).stdout
+    second = secretive.run("encrypt", stdin='n\u00e9w "quoted"\n', **TEST).stdout
     assert first != second, "a nonce of its own each time"
     sealed = yaml.safe_load(first)["secure"]
-    assert Keyring("test").crypter(CLI_SALT).decrypt(sealed) == "n\u00e9w \"quoted\""
+    assert Keyring("test").crypter(CLI_SALT).decrypt(sealed) == 'n\u00e9w "quoted"'
     assert file.read_text() == before
     assert "no secret was given" in secretive.run("encrypt", code=1, **TEST).stderr
     assert "no passphrase" in secretive.run("encrypt", stdin="x", code=1).stderr

@@ -1,0 +1,49 @@
+"""The whole program: the stack file, a plan that was checked, components, outputs."""
+
+import shlex
+
+import pulumi
+from pulumi.runtime.config import get_config_env
+
+from components.environment import Environment, EnvironmentArgs
+from components.host import Bundle
+from components.observation import Observation, observe_here
+from hostctl import RUNTIMES, pack
+from plan.checks.safety import refusals
+from plan.load import load_plan
+from plan.problems import InvalidStackError
+from plan.render.process import PYTHON
+
+stack, config = pulumi.get_stack(), pulumi.Config()
+prefix = f"{pulumi.get_project()}:"
+raw = {key.removeprefix(prefix): value for key, value in get_config_env().items() if key.startswith(prefix)}
+secret_keys = {key for key in raw if pulumi.runtime.is_config_secret(f"{prefix}{key}")}
+
+try:
+    plan = load_plan(stack, raw, secret_keys)
+    if not pulumi.runtime.is_dry_run() and (refused := list(refusals(plan))):
+        raise InvalidStackError(stack, refused)
+except InvalidStackError as error:
+    raise pulumi.RunError(str(error)) from None
+if not pulumi.runtime.is_dry_run() and plan.runtime not in (*RUNTIMES, "docker"):
+    raise pulumi.RunError(f"{stack}: hostctl has no runtime {plan.runtime!r} yet; nothing was touched")
+
+secrets: dict[str, pulumi.Output[str]] = {}
+if plan.secret_names:
+    # Their names are the plan's, their values never (D6).
+    hidden = config.require_secret_object("secrets")
+    secrets = {name: hidden.apply(lambda found, name=name: str(found[name])) for name in plan.secret_names}
+
+if plan.host.local:
+    words = (PYTHON, "-m", "hostctl", "--root", plan.host.layout.root, "observe")
+    observation = observe_here(plan, words, secrets)
+else:
+    observation = Observation.without("servers are observed once hostctl runs on them over SSH")
+
+packed = pack.bundle()
+here = shlex.join([PYTHON, "-m", "hostctl.here", plan.host.layout.root, PYTHON, packed.digest])
+python = PYTHON if plan.host.local else "python3"
+bundle = Bundle(packed.script, packed.digest, packed.payload, python, here)
+environment = Environment(stack, EnvironmentArgs(plan, bundle, secrets, observation))
+for name, value in environment.outputs().items():
+    pulumi.export(name, value)

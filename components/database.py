@@ -1,0 +1,94 @@
+"""A database that already runs: checked by a real login and query, never created, never dropped (P1-P3, D16)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pulumi
+
+from components import remote
+from components.remote import Target
+from plan.models import DatabasePlan, DatabaseState
+from plan.render import Definition
+
+
+@dataclass(frozen=True, slots=True)
+class ReusedDatabaseArgs:
+    """What a ReusedDatabase needs."""
+
+    database: DatabasePlan
+    target: Target
+    managed: bool
+    """Whether hostctl works on that host (runtimes process and compose): it checks again while converging."""
+    definition: Definition
+    label: pulumi.Output[str] | None
+    """What the observation found (docs/contracts.md, observed labels); None where nobody looked."""
+    password: pulumi.Output[str] | None
+    users: tuple[str, ...]
+    """Services that use it, for the warning."""
+
+
+class ReusedDatabase(pulumi.ComponentResource):
+    """One database; `state` is `reused`, or `embedded` where it doesn't answer and the stack allows that."""
+
+    TYPE = "blockchain:databases:ReusedDatabase"
+    host: pulumi.Output[str]
+    port: pulumi.Output[int]
+    state: pulumi.Output[DatabaseState]
+    notice: pulumi.Output[str]
+    """What a reader should know of it; empty when it is reused."""
+
+    def __init__(self, name: str, args: ReusedDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(self.TYPE, name, None, opts)
+        database = args.database
+        label = pulumi.Output.from_input("reused") if args.label is None else args.label
+        self.state = label.apply(state_of)
+        self.notice = label.apply(lambda found: notice_of(args, found))
+        self.host = pulumi.Output.from_input(database.host)
+        self.port = pulumi.Output.from_input(database.port)
+        if args.managed:
+            self._converge(name, args)
+        self.register_outputs({"host": self.host, "port": self.port, "state": self.state})
+
+    def _converge(self, name: str, args: ReusedDatabaseArgs) -> None:
+        target, child = args.target, pulumi.ResourceOptions(parent=self)
+        if args.password is not None:
+            secret = args.password.apply(lambda password: json.dumps({"PASSWORD": password}))
+            put = remote.CommandArgs(
+                target=target,
+                create=remote.hostctl(target, "secrets", name),
+                stdin=pulumi.Output.secret(secret),
+                delete=remote.hostctl(target, "remove-secrets", name),
+            )
+            written = remote.run(f"{name}-secrets", put, child)
+            child = pulumi.ResourceOptions(parent=self, depends_on=written)
+        check = remote.CommandArgs(
+            target=target,
+            create=remote.observed(target, remote.hostctl(target, "database", name), args.label),
+            stdin=json.dumps(args.definition, ensure_ascii=False, indent=2),
+            delete=remote.hostctl(target, "remove-database", name),
+        )
+        remote.run(f"{name}-check", check, child)
+
+
+def state_of(label: str) -> DatabaseState:
+    """How a database is had, by its observed label; one that nobody looked at is reused."""
+    return "embedded" if label.startswith(("missing", "refused")) else "reused"
+
+
+def notice_of(args: ReusedDatabaseArgs, label: str) -> str:
+    """The warning about a database that isn't had as planned; raises where the stack insists on it."""
+    if state_of(label) == "reused":
+        return ""
+    database = args.database
+    where = f"{database.name} on {database.host}:{database.port}"
+    found = f"{where} can't be used ({label})"
+    cure = ""
+    if label.startswith("refused"):
+        cure = f"; set databases.{database.name}.user and `pulumi config set --secret --path secrets.{database.name}`"
+    if database.when_missing == "fail":
+        raise pulumi.RunError(f"databases.{database.name}: {found}, and the stack says `when_missing: fail`{cure}")
+    users = ", ".join(args.users)
+    told = f"{users} get an embedded store of their own" if users else "no service uses it"
+    return f"databases.{database.name}: {found}: {told}{cure}"

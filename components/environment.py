@@ -1,0 +1,206 @@
+"""The environment itself: its host, databases, services and the edition that runs, in the documented order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components import docker
+from components.chain import ChainCredential, ChainCredentialArgs, environment_of
+from components.database import ReusedDatabase, ReusedDatabaseArgs
+from components.docker import Place
+from components.edition import Edition, EditionArgs
+from components.host import Bundle, Host, HostArgs
+from components.observation import Observation
+from components.outputs import together
+from components.remote import Target
+from components.service import BlockchainService, BlockchainServiceArgs
+from plan.catalog import database_prefix
+from plan.models import EnvironmentPlan, ServicePlan
+from plan.render import database_definition, host_definition, service_definition
+from plan.summary import costs, endpoint, ports
+
+Secrets = Mapping[str, pulumi.Output[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentArgs:
+    """What an Environment needs: the whole plan, hostctl, the secrets by name, and what was observed."""
+
+    plan: EnvironmentPlan
+    bundle: Bundle
+    secrets: Secrets
+    observation: Observation
+
+
+class Environment(pulumi.ComponentResource):
+    """One stack's environment, converged; its outputs are the stack's."""
+
+    TYPE = "blockchain:environment:Environment"
+    endpoints: pulumi.Output[dict[str, str]]
+    """Service -> URL."""
+    databases: pulumi.Output[dict[str, Any]]
+    """Name -> host, port, and how it is had: reused, embedded."""
+    ports: pulumi.Output[dict[str, int]]
+    chains: pulumi.Output[list[str]]
+    mode: pulumi.Output[str]
+    monthly_cost_yuan: pulumi.Output[int]
+    notices: pulumi.Output[list[str]]
+
+    def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(self.TYPE, name, None, opts)
+        self._args, self._plan = args, args.plan
+        plan = args.plan
+        self._target = Target(
+            hostctl=f"{plan.host.layout.root}/bin/hostctl",
+            observed=args.observation.reason is None,
+            address=None if plan.host.local else plan.host.address,
+            port=plan.host.ssh_port,
+            user=plan.host.user,
+            host_key=plan.host.host_key,
+        )
+        first: list[pulumi.Resource] = []
+        place = docker.place(plan, self._child()) if plan.runtime == "docker" else None
+        if place is None:
+            first.append(self._host())
+        stores = {database.name: self._database(database.name, first) for database in plan.databases}
+        credentials = self._credentials(first) if place is None else []
+        made = self._services(place, first, stores, credentials)
+        self._edition(first, stores)
+
+        self.endpoints = pulumi.Output.from_input({s.name: endpoint(plan, s) for s in plan.running})
+        self.databases = self._describe(stores)
+        self.ports = pulumi.Output.from_input(ports(plan))
+        self.chains = pulumi.Output.from_input([chain.name for chain in plan.chains])
+        self.mode = pulumi.Output.from_input(str(plan.mode))
+        self.monthly_cost_yuan = pulumi.Output.from_input(plan.monthly_cost_yuan)
+        self.notices = self._notices(stores)
+        self.services = made
+        self.register_outputs(self.outputs())
+
+    def outputs(self) -> dict[str, pulumi.Output[Any]]:
+        """The stack's outputs by name (P9)."""
+        return {
+            "endpoints": self.endpoints,
+            "databases": self.databases,
+            "ports": self.ports,
+            "chains": self.chains,
+            "mode": self.mode,
+            "monthly_cost_yuan": self.monthly_cost_yuan,
+            "costs_yuan": pulumi.Output.from_input(costs()),
+            "notices": self.notices,
+        }
+
+    def _child(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=list(after))
+
+    def _host(self) -> Host:
+        plan, args = self._plan, self._args
+        host = HostArgs(plan.host, self._target, host_definition(plan), args.bundle, args.observation.host)
+        return Host(f"{plan.name}-host", host, self._child())
+
+    def _database(self, name: str, first: Sequence[pulumi.Resource]) -> ReusedDatabase:
+        plan, args = self._plan, self._args
+        database = plan.database(name)
+        given = ReusedDatabaseArgs(
+            database=database,
+            target=self._target,
+            managed=plan.runtime != "docker",
+            definition=database_definition(plan, database),
+            label=args.observation.database(name),
+            password=args.secrets.get(name),
+            users=tuple(service.name for service in plan.running if name in service.databases),
+        )
+        return ReusedDatabase(name, given, self._child(first))
+
+    def _service_args(
+        self, service: ServicePlan, place: Place | None, stores: Mapping[str, ReusedDatabase]
+    ) -> BlockchainServiceArgs:
+        plan = self._plan
+        states = together({d: stores[d].state for d in service.databases if d in stores})
+        secrets: list[pulumi.Output[dict[str, str]]] = []
+        if place is not None:
+            for name in service.databases:
+                if name in self._args.secrets:
+                    key = f"{database_prefix(name)}_PASSWORD"
+                    secrets.append(self._args.secrets[name].apply(lambda value, key=key: {key: value}))
+            if service.chains:
+                given = [chain.name for chain in plan.chains if chain.name in self._args.secrets]
+                secrets += [environment_of(name, self._args.secrets[name]) for name in given]
+        return BlockchainServiceArgs(
+            service=service,
+            definition=states.apply(lambda found: service_definition(plan, service, found)),
+            url=endpoint(plan, service),
+            target=self._target,
+            label=self._args.observation.service(service.name),
+            docker=place,
+            secrets=tuple(secrets),
+        )
+
+    def _credentials(self, first: Sequence[pulumi.Resource]) -> list[ChainCredential]:
+        return [
+            ChainCredential(
+                chain.name,
+                ChainCredentialArgs(chain, self._target, self._args.secrets[chain.name]),
+                self._child(first),
+            )
+            for chain in self._plan.chains
+            if chain.name in self._args.secrets
+        ]
+
+    def _services(
+        self,
+        place: Place | None,
+        first: Sequence[pulumi.Resource],
+        stores: Mapping[str, ReusedDatabase],
+        credentials: Sequence[ChainCredential],
+    ) -> dict[str, BlockchainService]:
+        """Each after its host, its databases, its chains' credentials and the services that it needs (P5)."""
+        made: dict[str, BlockchainService] = {}
+        for service in self._plan.services:
+            needs = [made[need.name] for need in service.needs if need.name in made]
+            bases: list[pulumi.Resource] = [stores[name] for name in service.databases if name in stores]
+            bases += credentials if service.chains else []
+            args = self._service_args(service, place, stores)
+            made[service.name] = BlockchainService(service.name, args, self._child([*first, *bases, *needs]))
+        return made
+
+    def _edition(self, first: Sequence[pulumi.Resource], stores: Mapping[str, ReusedDatabase]) -> None:
+        active = self._plan.active_edition
+        if active is None:
+            return
+        given = EditionArgs(
+            edition=active,
+            services=tuple(self._service_args(member, None, stores) for member in active.services),
+            shared=self._service_args(active.shared, None, stores),
+        )
+        used = [store for name, store in stores.items() if any(name in m.databases for m in active.members)]
+        Edition(active.name, given, self._child([*first, *used]))
+
+    def _describe(self, stores: Mapping[str, ReusedDatabase]) -> pulumi.Output[dict[str, Any]]:
+        return together(
+            {
+                name: together({"host": store.host, "port": store.port, "state": store.state})
+                for name, store in stores.items()
+            }
+        )
+
+    def _notices(self, stores: Mapping[str, ReusedDatabase]) -> pulumi.Output[list[str]]:
+        """The plan's, where nobody looked why not, and databases that aren't had as planned; each is logged."""
+        said = [str(notice) for notice in self._plan.notices]
+        reason = self._args.observation.reason
+        if reason is not None:
+            said.append(f"host {self._plan.host.address} was not observed: {reason}")
+        for text in said:
+            pulumi.log.info(text, self)
+
+        def with_databases(found: list[str]) -> list[str]:
+            warnings = [text for text in found if text]
+            for text in warnings:
+                pulumi.log.warn(text, self)
+            return said + warnings
+
+        return pulumi.Output.all(*(store.notice for store in stores.values())).apply(with_databases)

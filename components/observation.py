@@ -1,0 +1,64 @@
+"""What a host was found to be, as labels that become part of the commands (design: drift)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components import remote
+from components.outputs import together
+from plan.models import EnvironmentPlan
+from plan.render import database_definition
+
+Labels = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The labels of one host, or the reason why there are none."""
+
+    labels: pulumi.Output[Labels] | None
+    reason: str | None
+
+    @classmethod
+    def without(cls, reason: str) -> Observation:
+        """Nobody looked at the host, because of `reason`."""
+        return cls(None, reason)
+
+    @property
+    def host(self) -> pulumi.Output[str] | None:
+        """The host's own label; None where nobody looked."""
+        return None if self.labels is None else self.labels.apply(lambda found: str(found.get("host") or ""))
+
+    def service(self, name: str) -> pulumi.Output[str] | None:
+        """A service's label, empty when it never converged; None where nobody looked."""
+        return self._named("services", name)
+
+    def database(self, name: str) -> pulumi.Output[str] | None:
+        """A database's label; None where nobody looked."""
+        return self._named("databases", name)
+
+    def _named(self, kind: str, name: str) -> pulumi.Output[str] | None:
+        if self.labels is None:
+            return None
+        return self.labels.apply(lambda found: str(found.get(kind, {}).get(name) or ""))
+
+
+def observe_here(
+    plan: EnvironmentPlan, words: tuple[str, ...], secrets: Mapping[str, pulumi.Output[str]]
+) -> Observation:
+    """Ask hostctl (called by `words`) what this machine is like; it changes nothing, in previews too."""
+    databases = {d.name: database_definition(plan, d) for d in plan.databases}
+    passwords = together({d.name: secrets[d.name] for d in plan.databases if d.name in secrets})
+
+    def question(known: Mapping[str, str]) -> str:
+        asked = {"databases": databases, "secrets": {name: {"PASSWORD": value} for name, value in known.items()}}
+        return json.dumps(asked, ensure_ascii=False)
+
+    # The question may hold passwords, the answer never does: a label that were secret would hide in every
+    # preview what differs, and make services' definitions secret with it.
+    return Observation(pulumi.Output.unsecret(remote.read(words, passwords.apply(question))).apply(json.loads), None)

@@ -1,0 +1,47 @@
+"""Names that nothing knows, with the nearest one that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plan import catalog
+from plan.models import EnvironmentPlan
+from plan.problems import Problem, nearest, suggest
+from plan.render import process
+
+
+def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
+    """Every name that is misspelt, or that can't be told what it is."""
+    own = {service.name for service in plan.services if service.name not in catalog.SERVICES}
+    for name in sorted(own - plan.own_services):
+        near = nearest(name, catalog.SERVICES)
+        right = f"did you mean {near!r}?" if near else "say `own: true` if it is a service of your own"
+        yield Problem(f"services.{name}", "the documents name no such service", right)
+    yield from _clashes(plan)
+    for database in plan.databases:
+        if database.name not in catalog.DATABASE_KINDS and not database.kind_given:
+            near = nearest(database.name, catalog.DATABASE_KINDS)
+            right = f"did you mean {near!r}? Otherwise add" if near else "add"
+            wrong = "a database of this name needs its kind"
+            yield Problem(f"databases.{database.name}", wrong, f"{right} kind, for example `kind: mysql`")
+    openable = {database.name for database in plan.databases} | {chain.name for chain in plan.chains}
+    for name in sorted(set(plan.secret_names) - openable):
+        yield Problem(f"secrets.{name}", "opens nothing in this stack", suggest(name, openable))
+    for name in sorted(set(plan.chain_settings) - {chain.name for chain in plan.chains}):
+        chains = ", ".join(chain.name for chain in plan.chains)
+        yield Problem(f"chain_settings.{name}", f"chains lists {chains} only", f"add {name!r} to chains, or drop this")
+
+
+def _clashes(plan: EnvironmentPlan) -> Iterator[Problem]:
+    """Services whose name, or whose documented key, is something else's."""
+    names = {member.name: f"a container of edition {e.name}" for e in plan.editions for member in e.members}
+    if plan.runtime == "process":
+        names[process.RELOADER_NAME] = "what restarts services on a code change"
+    keys = {f"{catalog.database_prefix(database.name)}_PORT": database.name for database in plan.databases}
+    keys |= dict.fromkeys(("SERVICE_PORT", "SERVICE_DEBUG_PORT"), "every service itself")
+    for service in plan.services:
+        if service.name in names:
+            yield Problem(service.key, f"is the name of {names[service.name]}", "choose another name")
+        key = catalog.env_key(service.name)
+        if key in keys:
+            yield Problem(service.key, f"its key {key} is that of {keys[key]}", "choose another name")

@@ -1,0 +1,68 @@
+"""A stack file's raw values -> a plan that was checked, or every problem at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+from plan import checks
+from plan.build import build_plan
+from plan.checks import resources
+from plan.models import EnvironmentPlan
+from plan.problems import InvalidStackError, Problem
+from plan.read import read_settings
+from plan.semantic import SECRET
+
+_DEPTH = 32
+"""No stack file says anything as deep as this."""
+
+
+def load_plan(stack: str, raw: Mapping[str, Any], secret_keys: Collection[str] = ()) -> EnvironmentPlan:
+    """The checked plan of a stack file, notices included.
+
+    `raw` maps the file's keys (without the namespace) to their values: scalars as text or as what they
+    are, structures as maps and lists or as JSON text; `secret_keys` are those that the engine holds for
+    secret, of which the values of `secrets` never enter the plan.
+    Raises InvalidStackError with every problem.
+    """
+    shown = sorted(set(secret_keys) - {"secrets"})
+    if shown:
+        # Nothing else is judged: what is said of a value may show it.
+        right = "keep what is secret under secrets.NAME only"
+        raise InvalidStackError(stack, [Problem(key, "is secret, and previews would show it", right) for key in shown])
+    values = {key: _structure(value) for key, value in raw.items()}
+    if "secrets" in secret_keys and isinstance(values.get("secrets"), dict):
+        values["secrets"] = dict.fromkeys(values["secrets"], SECRET)
+    reading = read_settings(values)
+    problems = list(reading.problems)
+    if reading.settings is None:
+        raise InvalidStackError(stack, problems)
+    plan = build_plan(stack, reading.settings)
+    found = [problem for problem in checks.find_problems(plan) if reading.can_judge(problem)]
+    if problems or found:
+        over = any(problem.key.startswith("host.") for problem in found)
+        raise InvalidStackError(stack, [*problems, *found], resources.table(plan) if over else "")
+    return dataclasses.replace(plan, notices=checks.find_notices(plan))
+
+
+def _structure(value: Any) -> Any:
+    """Pulumi hands a structured value over as JSON text."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return _copy(value, _DEPTH)
+
+
+def _copy(value: Any, depth: int) -> Any:
+    """A copy to be changed, with the keys of maps as text (YAML's may be numbers), and not deeper than `depth`."""
+    if not isinstance(value, dict | list):
+        return value
+    if not depth:
+        return "(too deep)"
+    if isinstance(value, dict):
+        return {str(key): _copy(one, depth - 1) for key, one in cast("dict[Any, Any]", value).items()}
+    return [_copy(one, depth - 1) for one in cast("list[Any]", value)]

@@ -1,0 +1,217 @@
+"""A plan: one environment as it should be, frozen, complete, and never secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from plan.catalog import Chain, EditionName, Group, Kind, Mode, Runtime
+from plan.problems import Notice
+from plan.semantic import PortRange
+
+Runs = Literal["stand-in", "command", "folder", "image"]
+DatabaseState = Literal["reused", "embedded"]
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """CPU cores, bytes of memory, bytes of disk."""
+
+    cpus: float = 0
+    memory: int = 0
+    disk: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(self.cpus + other.cpus, self.memory + other.memory, self.disk + other.disk)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are on the host (P7). `root` may be relative to the project folder (laptop)."""
+
+    root: str
+    env_file: str
+    compose_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """The machine, what it has, and what it keeps for itself."""
+
+    address: str
+    local: bool
+    user: str
+    ssh_port: int
+    host_key: str | None
+    subnet: str
+    capacity: Resources
+    reserve: Resources
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A service that another one needs, and where it answers."""
+
+    name: str
+    port: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """One service, one container or process (P1-P3, E2)."""
+
+    name: str
+    key: str
+    """The stack file's key that made it, for problems."""
+    group: Group | EditionName
+    port: int
+    public: bool
+    open_to: tuple[str, ...]
+    needs: tuple[Need, ...]
+    databases: tuple[str, ...]
+    chains: bool
+    resources: Resources
+    runs: Runs
+    image: str
+    command: tuple[str, ...] | None
+    folder: str | None
+    env: tuple[tuple[str, str], ...]
+    debug_port: int | None
+    reload: bool
+    health_timeout: float
+    stop_grace: float
+    edition: EditionName | None = None
+    shared: bool = False
+    image_given: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DatabasePlan:
+    """A database that already runs and is reused."""
+
+    name: str
+    kind: Kind
+    host: str
+    local: bool
+    """Whether it is on the stack's own host, so that its ports count there."""
+    port: int
+    ports: tuple[int, ...]
+    user: str
+    database: str
+    container: str | None
+    when_missing: Literal["embedded", "fail"]
+    open_to: tuple[str, ...]
+    has_password: bool
+    resources: Resources
+    kind_given: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingPlan:
+    """A service that is somebody else's (D20)."""
+
+    name: str
+    ports: tuple[int, ...]
+    when_missing: Literal["notice", "fail"]
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class EditionPlan:
+    """An edition's four containers (E2); at most one edition runs (E1)."""
+
+    name: EditionName
+    services: tuple[ServicePlan, ...]
+    shared: ServicePlan
+
+    @property
+    def members(self) -> tuple[ServicePlan, ...]:
+        return (*self.services, self.shared)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainPlan:
+    """How a chain is reached; its credential, if any, is a secret of the same name."""
+
+    name: Chain
+    endpoint: str | None
+    chain_id: str | None
+    has_credential: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A port that something holds on the host; `ours` when this stack starts it."""
+
+    port: int
+    owner: str
+    key: str
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentPlan:
+    """One environment as it should be: what `components` make real and `render` writes down."""
+
+    name: str
+    mode: Mode
+    chains: tuple[ChainPlan, ...]
+    runtime: Runtime
+    range: PortRange
+    monthly_cost_yuan: int
+    host: HostPlan
+    services: tuple[ServicePlan, ...]
+    """In an order in which each comes after what it needs."""
+    databases: tuple[DatabasePlan, ...]
+    existing: tuple[ExistingPlan, ...]
+    editions: tuple[EditionPlan, ...]
+    edition: EditionName | None
+    allow_stand_in: bool = False
+    own_services: frozenset[str] = frozenset()
+    secret_names: tuple[str, ...] = ()
+    chain_settings: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = field(default=())
+
+    @property
+    def active_edition(self) -> EditionPlan | None:
+        """The edition that runs, if any."""
+        return next((edition for edition in self.editions if edition.name == self.edition), None)
+
+    @property
+    def running(self) -> tuple[ServicePlan, ...]:
+        """Every service that this plan starts: the environment's and the active edition's."""
+        active = self.active_edition
+        return self.services + (active.members if active else ())
+
+    def database(self, name: str) -> DatabasePlan:
+        """The database of that name; KeyError when the plan has none."""
+        for database in self.databases:
+            if database.name == name:
+                return database
+        raise KeyError(name)
+
+    def listeners(self) -> Iterator[Listener]:
+        """Every port that is spoken for on the host, also by editions that are off: they come back."""
+        for service in self.services:
+            yield Listener(service.port, service.name, f"{service.key}.port", True)
+            if service.debug_port is not None:
+                owner = f"the debugger of {service.name}"
+                yield Listener(service.debug_port, owner, f"{service.key}.debug_port", True)
+        for edition in self.editions:
+            for member in edition.members:
+                if not member.port:  # missing from the stack file: a problem of its own
+                    continue
+                yield Listener(member.port, member.name, f"{member.key}.port", True)
+        for database in self.databases:
+            if database.local:
+                key = f"databases.{database.name}"
+                yield Listener(database.port, database.name, f"{key}.port", False)
+                for port in database.ports:
+                    yield Listener(port, database.name, f"{key}.ports", False)
+        for existing in self.existing:
+            for port in existing.ports:
+                yield Listener(port, existing.name, f"existing.{existing.name}.ports", False)

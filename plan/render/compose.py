@@ -1,0 +1,95 @@
+"""The runtime `compose`: the documented compose file, block by block (P7, D5, D11, D14)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from plan.models import LOOPBACK, EnvironmentPlan, ServicePlan
+from plan.render.environment import CONTAINER_DATA, gateway
+
+LABEL = "blockchain-dao"
+"""Prefix of the container labels that tell what is ours (D5): never names."""
+
+
+def network(plan: EnvironmentPlan) -> str:
+    """The name of the services' network."""
+    return f"blockchain-{plan.name}"
+
+
+def header(plan: EnvironmentPlan) -> str:
+    """The file's top: the services' network, on a subnet of its own so that the databases answer at its gateway."""
+    return (
+        "# Written by blockchain-dao (hostctl): what is edited here is overwritten by the next `up`.\n"
+        "networks:\n"
+        "  default:\n"
+        f"    name: {network(plan)}\n"
+        "    ipam:\n"
+        "      config:\n"
+        f"        - subnet: {plan.host.subnet}\n"
+        f"          gateway: {gateway(plan)}\n"
+        "services:\n"
+    )
+
+
+def block(plan: EnvironmentPlan, service: ServicePlan, env: Mapping[str, str], digest: str) -> str:
+    """One service's entry, indented to stand under `services:`."""
+    bind = "" if service.public else f"{LOOPBACK}:"
+    lines = [
+        f"  {_name(service.name)}:",
+        # Documented container names are the editions' (E2); a fixed name would keep two of one from running.
+        *([f"    container_name: {_name(service.name)}"] if service.edition else []),
+        f"    image: {_name(service.image)}",
+        "    restart: unless-stopped",
+        "    ports:",
+        f"      - {_text(f'{bind}{service.port}:{service.port}')}",
+        "    environment:",
+        *(f"      {_name(name)}: {_text(value)}" for name, value in env.items()),
+        *_volumes(service),
+        f"    mem_limit: {service.resources.memory}",
+        f"    memswap_limit: {service.resources.memory}",
+        f"    cpus: {service.resources.cpus:g}",
+        "    healthcheck:",
+        "      test: [CMD, python3, -m, standin.probe]"
+        if service.runs == "stand-in"
+        else f"      test: [CMD-SHELL, {_text(f'wget -qO- http://127.0.0.1:{service.port}/health || exit 1')}]",
+        "      interval: 10s",
+        "      timeout: 3s",
+        "      retries: 3",
+        f"      start_period: {service.health_timeout:g}s",
+        f"    stop_grace_period: {service.stop_grace:g}s",
+        *_depends_on(service),
+        "    labels:",
+        f"      {LABEL}.stack: {_name(plan.name)}",
+        f"      {LABEL}.service: {_name(service.name)}",
+        f"      {LABEL}.group: {service.group}",
+        *([f"      {LABEL}.edition: {service.edition}"] if service.edition else []),
+        f"      {LABEL}.definition: {_text(digest)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _volumes(service: ServicePlan) -> list[str]:
+    """What the service stores outlives its container: a folder of the layout (E4)."""
+    return ["    volumes:", f"      - ./data/{service.name}:{CONTAINER_DATA}"]
+
+
+def _depends_on(service: ServicePlan) -> list[str]:
+    names = [_name(need.name) for need in service.needs]
+    return ["    depends_on:", *(f"      - {name}" for name in names)] if names else []
+
+
+_YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+"""What docker-compose 1.29 (YAML 1.1) takes for something else than text."""
+
+
+def _name(text: str) -> str:
+    """A name as it is where YAML reads it as text, else in quotes."""
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./:@-]*", text) and text.lower() not in _YAML_WORDS
+    return text if plain else _text(text)
+
+
+def _text(value: str) -> str:
+    """A YAML scalar that is read back as this very text; compose replaces `$`, so it is doubled."""
+    return json.dumps(value.replace("$", "$$"), ensure_ascii=False)

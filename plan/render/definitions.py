@@ -1,0 +1,163 @@
+"""The definitions that `hostctl` gets, and the files that it assembles of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from hostctl.assemble import Part, assemble
+from plan import catalog
+from plan.models import DatabasePlan, EnvironmentPlan, ServicePlan
+from plan.render import compose, process
+from plan.render.environment import States, gateway, secret_names, service_environment
+
+Definition = dict[str, Any]
+"""JSON of docs/contracts.md, schema 1."""
+
+SCHEMA = 1
+_BEYOND_DOCUMENTED = 1000
+_AFTER_SERVICES = 100_000
+_BLOCKS = 100
+_DATABASE_CHECK_SECONDS = 5
+
+
+def host_definition(plan: EnvironmentPlan) -> Definition:
+    """The host's own: which files there are, their tops, and what belongs to no service."""
+    layout = plan.host.layout
+    parts = [_part(layout.env_file, 0, f"# {layout.env_file}\n")]
+    chains = ",".join(chain.name for chain in plan.chains)
+    parts.append(_env_line(plan, "BLOCKCHAIN_MODE", plan.mode, _AFTER_SERVICES + 1))
+    parts.append(_env_line(plan, "BLOCKCHAIN_CHAIN", chains, _AFTER_SERVICES + 2))
+    definition: Definition = {
+        "schema": SCHEMA,
+        "kind": "host",
+        "name": plan.name,
+        "environment": plan.name,
+        "runtime": plan.runtime,
+        "files": {layout.env_file: {"mode": "0644"}},
+    }
+    if plan.runtime == "process":
+        definition["files"][process.SUPERVISOR_FILE] = {"mode": "0600"}
+        definition["supervisord"] = process.SUPERVISORD
+        parts.append(_part(process.SUPERVISOR_FILE, 0, process.HEADER))
+        if any(process.watched(plan, service) for service in plan.services):
+            parts.append(_part(process.SUPERVISOR_FILE, _BLOCKS - 1, process.RELOADER))
+            definition["reloader"] = process.RELOADER_ARGV
+    else:
+        definition["files"][layout.compose_file] = {"mode": "0644"}
+        parts.append(_part(layout.compose_file, 0, compose.header(plan)))
+    definition["parts"] = parts
+    return definition
+
+
+def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: States | None = None) -> Definition:
+    """One service's: what is launched, how it is judged, and its share of the files."""
+    env = service_environment(plan, service, states or {})
+    judged: Definition = {
+        "secrets": secret_names(plan, service),
+        "health": {
+            "url": f"http://127.0.0.1:{service.port}/health",
+            "timeout_seconds": service.health_timeout,
+        },
+        "stop": {"grace_seconds": service.stop_grace},
+    }
+    if plan.runtime == "process":
+        argv, folder = process.command_of(service)
+        judged["launch"] = {"argv": argv, "cwd": folder, "env": env}
+    else:
+        judged["launch"] = {"image": service.image, "env": env, "resources": _amounts(service)}
+    digest = _digest(judged)
+    parts: list[Part] = []
+    if service.edition is None and service.group != "dao":
+        parts.append(_env_line(plan, catalog.env_key(service.name), str(service.port), service.port))
+    if plan.runtime == "process":
+        parts.append(_part(process.SUPERVISOR_FILE, _BLOCKS, process.program(service, digest)))
+    else:
+        parts.append(_part(plan.host.layout.compose_file, _BLOCKS, compose.block(plan, service, env, digest)))
+    return {
+        "schema": SCHEMA,
+        "kind": "service",
+        "name": service.name,
+        "environment": plan.name,
+        "runtime": plan.runtime,
+        "digest": digest,
+        **judged,
+        "ports": [service.port, *([service.debug_port] if service.debug_port else [])],
+        "reload": process.watched(plan, service),
+        "parts": parts,
+    }
+
+
+def database_definition(plan: EnvironmentPlan, database: DatabasePlan) -> Definition:
+    """One database's: how it is checked, and its line in the documented env file."""
+    parts: list[Part] = []
+    if database.name in catalog.ENV_KEY_DATABASES:
+        key = f"{catalog.database_prefix(database.name)}_PORT"
+        parts.append(_env_line(plan, key, str(database.port), _AFTER_SERVICES))
+    return {
+        "schema": SCHEMA,
+        "kind": "database",
+        "name": database.name,
+        "environment": plan.name,
+        "when_missing": database.when_missing,
+        "check": {
+            **_client(plan),
+            "input": {
+                "kind": database.kind,
+                "host": gateway(plan) if plan.runtime == "compose" and database.local else database.host,
+                "port": database.port,
+                "user": database.user,
+                "database": database.database,
+            },
+            "timeout_seconds": _DATABASE_CHECK_SECONDS,
+        },
+        "parts": parts,
+    }
+
+
+def _client(plan: EnvironmentPlan) -> Definition:
+    """What logs in: on a laptop from the project's own environment, on a server from where the services are."""
+    module = ["-m", "standin.dbcheck"]
+    if plan.runtime == "compose":
+        argv = ["docker", "run", "--rm", "-i", "--network", compose.network(plan), catalog.STAND_IN_IMAGE, "python3"]
+        return {"argv": argv + module, "cwd": "."}
+    return {"argv": [process.PYTHON, *module], "cwd": process.STAND_IN_FOLDER}
+
+
+def definitions(plan: EnvironmentPlan, states: States | None = None) -> dict[str, Definition]:
+    """Every definition of a plan by a name of its own (`host`, `service/…`, `database/…`)."""
+    found = {"host": host_definition(plan)}
+    found |= {f"database/{d.name}": database_definition(plan, d) for d in plan.databases}
+    found |= {f"service/{s.name}": service_definition(plan, s, states) for s in plan.running}
+    return found
+
+
+def host_files(plan: EnvironmentPlan, states: States | None = None) -> dict[str, str]:
+    """File name -> the text that the host has once everything of the plan has converged (P7)."""
+    return assemble({name: definition["parts"] for name, definition in definitions(plan, states).items()})
+
+
+def _part(file: str, order: int, text: str) -> Part:
+    return {"file": file, "order": order, "text": text}
+
+
+def _env_line(plan: EnvironmentPlan, key: str, value: str, after: int = 0) -> Part:
+    """A line of the documented env file, in the documented order (P4).
+
+    What the document leaves out comes behind it by `after`, which depends on nothing but its owner:
+    one service's change must not move another's line.
+    """
+    documented = catalog.DOCUMENTED_ENV_KEYS.get(plan.name, ())
+    order = documented.index(key) + 1 if key in documented else _BEYOND_DOCUMENTED + after
+    return _part(plan.host.layout.env_file, order, f"{key}={value}\n")
+
+
+def _amounts(service: ServicePlan) -> dict[str, Any]:
+    return {"cpus": service.resources.cpus, "memory": service.resources.memory}
+
+
+def _digest(judged: Definition) -> str:
+    # As hostctl's own `digest_of` writes it, ASCII and all.
+    text = json.dumps(judged, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

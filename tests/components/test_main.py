@@ -1,0 +1,170 @@
+"""The program itself, all of `__main__.py`: previews that list everything, refusals that touch nothing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pulumi
+import pytest
+
+from hostctl import RUNTIMES, pack
+from plan.render import definitions
+from tests.components.harness import Run, attempt, configured, main_program, observed, run_main
+from tests.plan.stacks import STACKS, Change, as_pulumi_hands_it, changed, plan_of, put
+
+SERVICES = {"local": 6, "tencent": 12, "alibaba": 12}
+DATABASES = {"local": 2, "tencent": 6, "alibaba": 3}
+
+
+@pytest.fixture(scope="module", params=STACKS)
+def preview(request: pytest.FixtureRequest) -> tuple[str, Run]:
+    return request.param, run_main(request.param)
+
+
+def test_a_preview_lists_every_resource(preview: tuple[str, Run]) -> None:
+    stack, run = preview
+    assert run.error is None
+    assert len(run.of("BlockchainService")) == SERVICES[stack] + (3 if stack == "tencent" else 0)
+    assert len(run.of("ReusedDatabase")) == DATABASES[stack]
+    assert list(run.of("Environment")) == [stack]
+    assert list(run.of("Host")) == [f"{stack}-host"]
+    assert list(run.of("Edition")) == (["dao"] if stack == "tencent" else [])
+    assert list(run.of("SharedService")) == (["dao-shared-service"] if stack == "tencent" else [])
+    plan = plan_of(stack)
+    commands = {f"{stack}-host-hostctl", *(f"{database.name}-check" for database in plan.databases)}
+    commands |= {f"{service.name}-up" for service in plan.running}
+    assert set(run.of("Command")) == commands
+    assert len(run.resources) == sum(
+        len(run.of(kind))
+        for kind in (
+            "Environment",
+            "Host",
+            "ReusedDatabase",
+            "BlockchainService",
+            "Edition",
+            "SharedService",
+            "Command",
+        )
+    )
+
+
+@pytest.mark.parametrize("stack", ["tencent", "alibaba"])
+def test_a_preview_of_a_server_asks_nobody_and_says_so(stack: str) -> None:
+    run = run_main(stack)
+    assert run.calls == []
+    said = f"host {plan_of(stack).host.address} was not observed: "
+    assert [text for text in run.outputs["notices"] if text.startswith(said)] == [
+        f"{said}servers are observed once hostctl runs on them over SSH"
+    ]
+    assert [level for level, text in run.log if text.startswith(said)] == ["INFO"]
+
+
+def test_the_laptop_is_asked_with_every_database() -> None:
+    run = run_main("local")
+    (call,) = run.calls
+    assert call.token == "command:local:run"
+    assert call.args["command"] == ".venv/bin/python -m hostctl --root .local observe"
+    made = definitions(plan_of("local"))
+    databases = {name: made[f"database/{name}"] for name in ("mysql", "redis")}
+    assert json.loads(call.args["stdin"]) == {"databases": databases, "secrets": {}}
+    assert call.args["logging"] == "none"
+    assert run.outputs["notices"] == []
+
+
+@pytest.mark.parametrize("stack", ["tencent", "alibaba"])
+def test_a_server_gets_hostctl_itself(stack: str) -> None:
+    packed = pack.bundle()
+    host = run_main(stack)["Command", f"{stack}-host-hostctl"].inputs
+    assert host["create"] == packed.script
+    assert host["stdin"].split("\n")[:4] == ["/opt/blockchain-services", "python3", packed.digest, packed.payload]
+
+
+def test_the_laptop_gets_hostctl_from_the_sources_by_their_digest() -> None:
+    host = run_main("local", labels={"host": ""})["Command", "local-host-hostctl"].inputs
+    python = ".venv/bin/python"
+    words = [python, "-m", "hostctl.here", ".local", python, pack.bundle().digest, ""]
+    assert shlex.split(host["create"]) == words
+
+
+def test_up_brings_the_laptop_to_life_as_previewed() -> None:
+    assert "process" in RUNTIMES
+    previewed, upped = run_main("local"), run_main("local", preview=False)
+    assert upped.error is None
+    assert set(upped.resources) == set(previewed.resources)
+    for key, one in upped.resources.items():
+        assert (one.inputs, one.outputs) == (previewed[key].inputs, previewed[key].outputs)
+
+
+INVALID = [
+    ("local", put("services.governance-service.port", 8302), "services.governance-service.port: 8302 is taken"),
+    ("tencent", put("mods", "x"), "mods: is not a known key; did you mean 'mode'?"),
+    ("alibaba", put("chains", ["simulatoin"]), "chains.0: 'simulatoin' is not known; did you mean 'simulation'?"),
+]
+
+
+@pytest.mark.parametrize("preview_run", [True, False])
+@pytest.mark.parametrize(("stack", "change", "problem"), INVALID)
+def test_an_invalid_stack_ends_in_the_list_and_touches_nothing(
+    stack: str, change: Change, problem: str, preview_run: bool
+) -> None:
+    run = run_main(stack, change, preview=preview_run)
+    assert type(run.error) is pulumi.RunError  # the engine shows it without a traceback
+    text = str(run.error)
+    assert text.startswith(f"Pulumi.{stack}.yaml has 1 problem; nothing was touched:\n  - {problem}")
+    assert run.error.__suppress_context__
+    assert (run.resources, run.calls) == ({}, [])
+
+
+def test_up_of_a_server_says_what_is_missing_before_anything_is_registered() -> None:
+    run = run_main("tencent", preview=False)
+    if "compose" in RUNTIMES:
+        assert run.error is None
+        return
+    assert type(run.error) is pulumi.RunError
+    assert str(run.error) == "tencent: hostctl has no runtime 'compose' yet; nothing was touched"
+    assert (run.resources, run.calls) == ({}, [])
+
+
+def test_up_of_production_on_stand_ins_is_refused_before_anything_is_registered() -> None:
+    run = run_main("alibaba", preview=False)
+    assert type(run.error) is pulumi.RunError
+    first, *lines = str(run.error).splitlines()
+    assert first == "Pulumi.alibaba.yaml has 13 problems; nothing was touched:"
+    assert (
+        "  - chain_settings.huawei.endpoint: https://bcs.huawei.invalid is a placeholder; "
+        "name the chain's real endpoint"
+    ) in lines
+    assert sum("a stand-in would serve in production" in line for line in lines) == 12  # D13
+    assert (run.resources, run.calls) == ({}, [])
+
+
+def test_a_secret_in_clear_text_is_refused() -> None:
+    run = run_main("local", secrets={"mysql": "hunter2"}, secret_keys=())
+    assert type(run.error) is pulumi.RunError
+    assert "secrets.mysql: is in clear text" in str(run.error)  # D6
+    assert "hunter2" not in str(run.error)
+    assert run.resources == {}
+
+
+@pytest.mark.parametrize("value", ["hunter2", '["hunter2"]', "42"])
+def test_a_secret_without_a_name_is_refused_and_not_shown(value: str) -> None:
+    raw: dict[str, Any] = {**as_pulumi_hands_it(changed("local")), "secrets": value}
+    with configured(raw, ["secrets"]):
+        run = attempt(main_program, stack="local", answer=observed(), preview=True)
+    assert type(run.error) is pulumi.RunError
+    assert "secrets: is not a map of names to secrets; write one secret a name: secrets.NAME" in str(run.error)
+    assert "hunter2" not in str(run.error)  # D6
+    assert run.resources == {}
+
+
+def test_a_secret_where_previews_would_show_it_is_refused() -> None:
+    token = put("services.identity-service.env", {"TOKEN": "hunter2"})
+    run = run_main("local", token, secret_keys=["services"])
+    assert type(run.error) is pulumi.RunError
+    assert str(run.error) == (
+        "Pulumi.local.yaml has 1 problem; nothing was touched:\n"
+        "  - services: is secret, and previews would show it; keep what is secret under secrets.NAME only"
+    )  # D6
+    assert run.resources == {}

@@ -1,0 +1,78 @@
+"""What the plan writes, hostctl takes; and it says of secrets their names only (docs/contracts.md, D6)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from hostctl.definitions import digest_of, parse_database, parse_host, parse_service
+from plan.render import definitions
+from plan.semantic import SECRET
+from tests.plan.stacks import STACKS, Change, plan_of, put
+
+IDENTITY = "services.identity-service"
+VARIANTS: list[tuple[str, list[Change]]] = [
+    *((stack, []) for stack in STACKS),
+    ("local", [put(f"{IDENTITY}.health_timeout", 0.1), put(f"{IDENTITY}.stop_grace", 3600)]),
+    ("local", [put(f"{IDENTITY}.command", ["./run.sh"]), put(f"{IDENTITY}.debug_port", 5678)]),
+    ("local", [put(f"{IDENTITY}.env", {"MOTTO": "区块链"})]),
+    ("local", [put("secrets", {"mysql": SECRET, "redis": SECRET})]),
+    ("tencent", [put("edition", "future")]),
+]
+
+
+@pytest.mark.parametrize(("stack", "changes"), VARIANTS)
+def test_hostctl_takes_every_definition(stack: str, changes: list[Change]) -> None:
+    plan = plan_of(stack, *changes)
+    made = definitions(plan)
+    assert set(made) == {
+        "host",
+        *(f"database/{database.name}" for database in plan.databases),
+        *(f"service/{service.name}" for service in plan.running),
+    }
+    for key, definition in made.items():
+        raw, name = json.dumps(definition, ensure_ascii=False).encode(), definition["name"]
+        kind = key.split("/")[0]
+        if kind == "host":
+            taken: Any = parse_host(raw)
+        elif kind == "database":
+            taken = parse_database(raw, name)
+        elif plan.runtime == "process":
+            taken = parse_service(raw, name)
+        else:
+            continue  # what a container's definition says is compose's, which hostctl learns next
+        assert taken["name"] == name
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_digest_is_of_what_is_launched_and_judged(stack: str) -> None:
+    for key, made in definitions(plan_of(stack, put(f"{IDENTITY}.env", {"MOTTO": "区块链"}))).items():
+        if key.startswith("service/"):
+            assert made["digest"] == digest_of(made["launch"], made["secrets"], made["health"], made["stop"])
+
+
+def test_a_service_names_the_secrets_that_it_needs_and_no_others() -> None:
+    plan = plan_of("tencent", put("secrets", dict.fromkeys(["mysql", "postgres", "huawei"], SECRET)))
+    named = {name: made["secrets"] for name, made in definitions(plan).items() if made.get("secrets")}
+    assert named == {
+        "service/identity-service": ["mysql"],
+        "service/governance-service": ["mysql"],
+        "service/blockchain-service": ["huawei"],
+        "service/crosschain-service": ["huawei"],
+        "service/dao-service-1": ["mysql"],
+        "service/dao-service-2": ["mysql"],
+        "service/dao-service-3": ["mysql"],
+        "service/dao-shared-service": ["mysql"],
+    }  # D6
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_an_embedded_store_is_named_in_the_environment_and_changes_its_users_alone(stack: str) -> None:
+    plan = plan_of(stack)
+    before, after = definitions(plan), definitions(plan, {"redis": "embedded"})
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"service/identity-service", "service/governance-service"}
+    env = after["service/identity-service"]["launch"]["env"]
+    assert env["SERVICE_DATABASES"] == "mysql=reused,redis=embedded"
