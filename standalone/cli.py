@@ -130,7 +130,7 @@ def _handover(stack: Stack, args: argparse.Namespace) -> int:
 
 
 def _encrypt(stack: Stack) -> int:
-    """`pulumi config set --secret` for who has no CLI: prints what to put into the stack file; changes only its salt."""
+    """`pulumi config set --secret` for who has no CLI: prints the stack file's text; changes only its salt."""
     keyring = Keyring(passphrase_from_environment())
     crypter = keyring.crypter(stack.salt) if stack.salt else keyring.new_salt()
     text = getpass.getpass("secret: ") if sys.stdin.isatty() else sys.stdin.read().removesuffix("\n")
