@@ -1,5 +1,6 @@
 """The whole program: the stack file, a plan that was checked, components, outputs."""
 
+import json
 import shlex
 
 import pulumi
@@ -13,19 +14,20 @@ from plan.checks.safety import refusals
 from plan.load import load_plan
 from plan.problems import InvalidStackError
 from plan.render.process import PYTHON
+from plan.semantic import SECRET
 
-stack, config = pulumi.get_stack(), pulumi.Config()
+stack, config, preview = pulumi.get_stack(), pulumi.Config(), pulumi.runtime.is_dry_run()
 prefix = f"{pulumi.get_project()}:"
 raw = {key.removeprefix(prefix): value for key, value in get_config_env().items() if key.startswith(prefix)}
 secret_keys = {key for key in raw if pulumi.runtime.is_config_secret(f"{prefix}{key}")}
 
 try:
     plan = load_plan(stack, raw, secret_keys)
-    if not pulumi.runtime.is_dry_run() and (refused := list(refusals(plan))):
+    if not preview and (refused := list(refusals(plan))):
         raise InvalidStackError(stack, refused)
 except InvalidStackError as error:
     raise pulumi.RunError(str(error)) from None
-if not pulumi.runtime.is_dry_run() and plan.runtime not in (*RUNTIMES, "docker"):
+if not preview and plan.runtime not in (*RUNTIMES, "docker"):
     raise pulumi.RunError(f"{stack}: hostctl has no runtime {plan.runtime!r} yet; nothing was touched")
 
 secrets: dict[str, pulumi.Output[str]] = {}
@@ -33,10 +35,12 @@ if plan.secret_names:
     # Their names are the plan's, their values never (D6).
     hidden = config.require_secret_object("secrets")
     secrets = {name: hidden.apply(lambda found, name=name: str(found[name])) for name in plan.secret_names}
+# What stands in for a secret that nobody could open: a preview without the passphrase goes on without it.
+closed = frozenset(name for name, value in json.loads(raw.get("secrets", "{}")).items() if value == SECRET)
 
 if plan.host.local:
     words = (PYTHON, "-m", "hostctl", "--root", plan.host.layout.root, "observe")
-    observation = observe_here(plan, words, secrets)
+    observation = observe_here(plan, words, secrets, closed)
 else:
     observation = Observation.without("servers are observed once hostctl runs on them over SSH")
 
@@ -44,6 +48,6 @@ packed = pack.bundle()
 here = shlex.join([PYTHON, "-m", "hostctl.here", plan.host.layout.root, PYTHON, packed.digest])
 python = PYTHON if plan.host.local else "python3"
 bundle = Bundle(packed.script, packed.digest, packed.payload, python, here)
-environment = Environment(stack, EnvironmentArgs(plan, bundle, secrets, observation))
+environment = Environment(stack, EnvironmentArgs(plan, bundle, secrets, observation, preview))
 for name, value in environment.outputs().items():
     pulumi.export(name, value)

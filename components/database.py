@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
@@ -52,7 +53,9 @@ class ReusedDatabase(pulumi.ComponentResource):
         self.register_outputs({"host": self.host, "port": self.port, "state": self.state})
 
     def _converge(self, name: str, args: ReusedDatabaseArgs) -> None:
-        target, child = args.target, pulumi.ResourceOptions(parent=self)
+        child = pulumi.ResourceOptions(parent=self)
+        looked = args.target.observed and args.label is not None
+        target = dataclasses.replace(args.target, observed=looked)
         if args.password is not None:
             secret = args.password.apply(lambda password: json.dumps({"PASSWORD": password}))
             put = remote.CommandArgs(

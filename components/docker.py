@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
+from components import remote
 from plan.models import LOOPBACK, EnvironmentPlan, ServicePlan
-from plan.render.compose import LABEL
+from plan.render.compose import LABEL, health_test
 from plan.render.environment import CONTAINER_DATA, DOCKER_HOST, gateway
 
 _MEBIBYTE = 2**20
+IMAGE_EXISTS = "components/scripts/image-exists.sh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +99,39 @@ def _environment(args: ContainerArgs) -> pulumi.Output[list[str]]:
 
 def _image(name: str, service: ServicePlan, where: Place, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
     if service.runs == "image":
+        # Asked in previews too: the provider would find out half-way through `up`.
+        found = remote.read(("sh", IMAGE_EXISTS, service.image), "")
+        known = found.apply(lambda answer: _require(service, answer.strip()))
         # keep_locally: an image that exists only here is taken, and destroy doesn't remove it.
-        return docker.RemoteImage(f"{name}-image", name=service.image, keep_locally=True, opts=opts).image_id
-    if service.runs == "folder":
-        assert service.folder is not None
+        return docker.RemoteImage(f"{name}-image", name=known, keep_locally=True, opts=opts).image_id
+    if service.runs == "folder" and service.folder is not None:
         return _built(name, f"blockchain-dao/{name}:local", service.folder, opts)
-    assert where.stand_in is not None
+    if where.stand_in is None:
+        raise ValueError(f"{name} runs the stand-in, but no image of it was planned")
     return where.stand_in
 
 
+def _require(service: ServicePlan, answer: str) -> str:
+    if answer == "missing":
+        text = f"{service.image} is neither on this machine nor in its registry"
+        raise pulumi.RunError(f"{service.key}.image: {text}; build or push it, or name one that is there")
+    return service.image
+
+
 def _built(name: str, image: str, folder: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """The digest of what was built: the name stays the same when the code changes, and the old container would stay."""
     return docker.Image(
         f"{name}-image",
         image_name=image,
         build=docker.DockerBuildArgs(context=folder, dockerfile=f"{folder}/Dockerfile"),
         skip_push=True,
         opts=opts,
-    ).image_name
+    ).repo_digest
 
 
 def _healthcheck(service: ServicePlan) -> docker.ContainerHealthcheckArgs:
-    url = f"http://{LOOPBACK}:{service.port}/health"
-    probe = ["CMD", "python3", "-m", "standin.probe"]
     return docker.ContainerHealthcheckArgs(
-        tests=probe if service.runs == "stand-in" else ["CMD-SHELL", f"wget -qO- {url} || exit 1"],
+        tests=health_test(service),
         interval="2s",
         timeout="2s",
         retries=3,

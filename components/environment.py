@@ -34,6 +34,8 @@ class EnvironmentArgs:
     bundle: Bundle
     secrets: Secrets
     observation: Observation
+    preview: bool = False
+    """Whether this run only shows what would be done."""
 
 
 class Environment(pulumi.ComponentResource):
@@ -57,6 +59,7 @@ class Environment(pulumi.ComponentResource):
         self._target = Target(
             hostctl=f"{plan.host.layout.root}/bin/hostctl",
             observed=args.observation.reason is None,
+            preview=args.preview,
             address=None if plan.host.local else plan.host.address,
             port=plan.host.ssh_port,
             user=plan.host.user,
@@ -191,6 +194,10 @@ class Environment(pulumi.ComponentResource):
     def _notices(self, stores: Mapping[str, ReusedDatabase]) -> pulumi.Output[list[str]]:
         """The plan's, where nobody looked why not, and databases that aren't had as planned; each is logged."""
         said = [str(notice) for notice in self._plan.notices]
+        said += [
+            f"databases.{name}: was not asked: its password can't be opened without the stack's passphrase"
+            for name in sorted(self._args.observation.unasked)
+        ]
         reason = self._args.observation.reason
         if reason is not None:
             said.append(f"host {self._plan.host.address} was not observed: {reason}")

@@ -23,6 +23,8 @@ class Observation:
 
     labels: pulumi.Output[Labels] | None
     reason: str | None
+    unasked: frozenset[str] = frozenset()
+    """Databases that nobody asked although somebody looked at the host."""
 
     @classmethod
     def without(cls, reason: str) -> Observation:
@@ -39,8 +41,8 @@ class Observation:
         return self._named("services", name)
 
     def database(self, name: str) -> pulumi.Output[str] | None:
-        """A database's label; None where nobody looked."""
-        return self._named("databases", name)
+        """A database's label; None where nobody looked, or nobody could ask."""
+        return None if name in self.unasked else self._named("databases", name)
 
     def _named(self, kind: str, name: str) -> pulumi.Output[str] | None:
         if self.labels is None:
@@ -49,11 +51,18 @@ class Observation:
 
 
 def observe_here(
-    plan: EnvironmentPlan, words: tuple[str, ...], secrets: Mapping[str, pulumi.Output[str]]
+    plan: EnvironmentPlan,
+    words: tuple[str, ...],
+    secrets: Mapping[str, pulumi.Output[str]],
+    unasked: frozenset[str] = frozenset(),
 ) -> Observation:
-    """Ask hostctl (called by `words`) what this machine is like; it changes nothing, in previews too."""
-    databases = {d.name: database_definition(plan, d) for d in plan.databases}
-    passwords = together({d.name: secrets[d.name] for d in plan.databases if d.name in secrets})
+    """Ask hostctl (called by `words`) what this machine is like; it changes nothing, in previews too.
+
+    Databases in `unasked` are left out: a login with a password that nobody could open would only be refused.
+    """
+    asked_for = [database for database in plan.databases if database.name not in unasked]
+    databases = {database.name: database_definition(plan, database) for database in asked_for}
+    passwords = together({d.name: secrets[d.name] for d in asked_for if d.name in secrets})
 
     def question(known: Mapping[str, str]) -> str:
         asked = {"databases": databases, "secrets": {name: {"PASSWORD": value} for name, value in known.items()}}
@@ -61,4 +70,6 @@ def observe_here(
 
     # The question may hold passwords, the answer never does: a label that were secret would hide in every
     # preview what differs, and make services' definitions secret with it.
-    return Observation(pulumi.Output.unsecret(remote.read(words, passwords.apply(question))).apply(json.loads), None)
+    return Observation(
+        pulumi.Output.unsecret(remote.read(words, passwords.apply(question))).apply(json.loads), None, unasked
+    )

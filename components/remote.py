@@ -22,7 +22,9 @@ class Target:
     hostctl: str
     """Path of hostctl's wrapper, as the host sees it."""
     observed: bool
-    """Whether labels are part of the commands; else the label stays what it was (design: drift)."""
+    """Whether labels are part of the commands."""
+    preview: bool = False
+    """Whether nothing will be run: a preview that looked at nothing shows no change of a label."""
     address: str | None = None
     port: int = 22
     user: str = "root"
@@ -58,8 +60,8 @@ def quote(text: str) -> str:
 
 def run(name: str, args: CommandArgs, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
     """Make the command a resource."""
-    if not args.target.observed:
-        # The label that the last observation put into the text stays: no diff where nobody looked.
+    if args.target.preview and not args.target.observed:
+        # The label that the last observation put into the text stays: no diff where nobody looked (design: drift).
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["create"]))
     if args.target.address is None:
         return command.local.Command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,7 @@ class BlockchainService(pulumi.ComponentResource):
         args: BlockchainServiceArgs,
         opts: pulumi.ResourceOptions | None = None,
         type_token: str = TYPE,
+        more: Mapping[str, pulumi.Output[Any]] | None = None,
     ) -> None:
         super().__init__(type_token, name, None, opts)
         if args.docker is None:
@@ -51,11 +53,7 @@ class BlockchainService(pulumi.ComponentResource):
             self._container(name, args, args.docker)
         self.port = pulumi.Output.from_input(args.service.port)
         self.endpoint = pulumi.Output.from_input(args.url)
-        self.register_outputs(self.outputs(name))
-
-    def outputs(self, name: str) -> dict[str, pulumi.Output[Any]]:
-        """What the component registers, by name."""
-        return {"port": self.port, "endpoint": self.endpoint}
+        self.register_outputs({"port": self.port, "endpoint": self.endpoint, **(more or {})})
 
     def _command(self, name: str, args: BlockchainServiceArgs) -> None:
         target = args.target

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pulumi
 
 from components.service import BlockchainService, BlockchainServiceArgs
@@ -16,14 +14,15 @@ class SharedService(BlockchainService):
     """A service whose records can be taken out and put in, by the documented scripts in its container."""
 
     TYPE = "blockchain:editions:SharedService"
+    export_command: pulumi.Output[str]
+    """Writes all records to its standard output."""
+    import_command: pulumi.Output[str]
+    """Reads such records from its standard input."""
 
     def __init__(self, name: str, args: BlockchainServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, args, opts, type_token=self.TYPE)
-
-    def outputs(self, name: str) -> dict[str, pulumi.Output[Any]]:
-        """Besides a service's own, how its records are taken out and put in."""
-        self.export_command = pulumi.Output.from_input(f"docker exec {name} {EXPORT}")
+        export = pulumi.Output.from_input(f"docker exec {name} {EXPORT}")
         # `docker exec` without -i would import nothing (D7).
-        self.import_command = pulumi.Output.from_input(f"docker exec -i {name} {IMPORT}")
-        more = {"export_command": self.export_command, "import_command": self.import_command}
-        return {**super().outputs(name), **more}
+        import_ = pulumi.Output.from_input(f"docker exec -i {name} {IMPORT}")
+        more = {"export_command": export, "import_command": import_}
+        super().__init__(name, args, opts, type_token=self.TYPE, more=more)
+        self.export_command, self.import_command = export, import_

@@ -167,10 +167,19 @@ class _Mocks(mocks.Mocks):
     answer: dict[str, Any]
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        return f"{args.name}-id", dict(args.inputs)
+        outputs = dict(args.inputs)
+        if args.typ == "docker:index/image:Image":  # what the provider alone can tell
+            outputs["repoDigest"] = f"{outputs['imageName']}@built"
+        return f"{args.name}-id", outputs
 
     def call(self, args: mocks.MockCallArgs) -> Any:
+        if "image-exists.sh" in str(args.args.get("command")):
+            return {"stdout": IMAGES.get(args.args["command"].split()[-1], "here")}
         return self.answer
+
+
+IMAGES: dict[str, str] = {"registry.example/nowhere:1": "missing"}
+"""What `image-exists.sh` says of images; `here` of all others."""
 
 
 class _Log(logging.Handler):
@@ -327,7 +336,7 @@ def run_environment(
         observation = (
             Observation.without("nobody looked") if seen is None else Observation(pulumi.Output.from_input(seen), None)
         )
-        made = Environment(stack, EnvironmentArgs(plan, BUNDLE, opened, observation))
+        made = Environment(stack, EnvironmentArgs(plan, BUNDLE, opened, observation, preview))
         for name, value in made.outputs().items():
             pulumi.export(name, value)
 

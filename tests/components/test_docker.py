@@ -79,7 +79,8 @@ def test_containers_are_waited_for_limited_and_replaced_in_place(run: Run) -> No
     for name, one in run.of("Container").items():
         given = one.inputs
         assert given["name"] == f"local-{name}"
-        assert given["image"] == "blockchain-dao/stand-in:0.1.0"  # D13
+        # By digest: the name stays when the code changes, and the old container would stay with it.
+        assert given["image"] == "blockchain-dao/stand-in:0.1.0@built"  # D13
         # Without memorySwap a memory limit differs at every preview.
         assert given["memory"] == given["memorySwap"] == 64_000_000 // 2**20  # D14
         assert given["cpus"] == "0.1"
@@ -139,9 +140,20 @@ def test_an_image_that_exists_only_here_is_taken_and_kept() -> None:
     assert image.inputs == {"name": "registry.example/identity:1.4.2", "keepLocally": True}
     assert run.parent(image) == "identity-service"
     container = run["Container", "identity-service"].inputs
-    assert container["healthcheck"]["tests"] == ["CMD-SHELL", "wget -qO- http://127.0.0.1:8302/health || exit 1"]
+    assert container["healthcheck"]["tests"] == [
+        "CMD-SHELL",
+        "wget -q -O /dev/null http://127.0.0.1:8302/health || curl -fsS -o /dev/null http://127.0.0.1:8302/health",
+    ]
     assert not any(line.startswith("SERVICE_STAND_IN") for line in container["envs"])  # D13
-    assert run["Container", "governance-service"].inputs["image"] == "blockchain-dao/stand-in:0.1.0"
+    assert run["Container", "governance-service"].inputs["image"] == "blockchain-dao/stand-in:0.1.0@built"
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_an_image_that_is_nowhere_ends_before_its_container(preview: bool) -> None:
+    run = run_environment("local", DOCKER, put(f"{IDENTITY}.image", "registry.example/nowhere:1"), preview=preview)
+    assert "services.identity-service.image: registry.example/nowhere:1 is neither" in str(run.error)
+    assert ("Container", "identity-service") not in run.resources
+    assert ("RemoteImage", "identity-service-image") not in run.resources
 
 
 def test_a_folder_is_built() -> None:
@@ -149,11 +161,8 @@ def test_a_folder_is_built() -> None:
     image = run["Image", "identity-service-image"].inputs
     assert image["build"] == {"context": "../identity", "dockerfile": "../identity/Dockerfile"}
     assert image["skipPush"] is True
-    assert (
-        run["Container", "identity-service"].inputs["image"]
-        == image["imageName"]
-        == ("blockchain-dao/identity-service:local")
-    )
+    assert image["imageName"] == "blockchain-dao/identity-service:local"
+    assert run["Container", "identity-service"].inputs["image"] == "blockchain-dao/identity-service:local@built"
 
 
 def test_no_stand_in_is_built_where_none_runs() -> None:

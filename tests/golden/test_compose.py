@@ -141,7 +141,10 @@ def test_a_real_image_is_probed_by_http() -> None:
     image = put("services.identity-service.image", "registry.example:5000/identity:1.4.2")
     service = compose(plan_of("tencent", image))["services"]["identity-service"]
     assert service["image"] == "registry.example:5000/identity:1.4.2"
-    assert service["healthcheck"]["test"] == ["CMD-SHELL", "wget -qO- http://127.0.0.1:8402/health || exit 1"]
+    assert service["healthcheck"]["test"] == [
+        "CMD-SHELL",
+        "wget -q -O /dev/null http://127.0.0.1:8402/health || curl -fsS -o /dev/null http://127.0.0.1:8402/health",
+    ]
     assert "SERVICE_STAND_IN" not in service["environment"]  # D13
 
 
