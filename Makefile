@@ -1,5 +1,7 @@
 # `make` alone lists the targets. Works with GNU make 3.81 (macOS) and newer.
 STACK ?= local
+# Tests mostly wait for processes: two at a time on the smallest machine; JOBS=0 for one after the other.
+JOBS ?= 2
 # What the tools read: handed over in the environment, so that no value is ever parsed by a shell here.
 export STACK ENGINE SSH_KEY_FILE TO ARGS
 # Someone's shell settings must not slow ours down (no bytecode) or point uv at another environment.
@@ -56,11 +58,11 @@ install: ## what `make up` and `make test` install first: a uv and everything in
 
 test: ## prove the program: every tier that can run, and why the others did not
 	@$(DEV)
-	@$(PYTHON) -m pytest --all-tiers $(ARGS)
+	@$(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadfile $(ARGS)
 
 soak: ## the same with SOAK=1: longer, with more random examples
 	@$(DEV)
-	@SOAK=1 $(PYTHON) -m pytest --all-tiers $(ARGS)
+	@SOAK=1 $(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadfile $(ARGS)
 
 check: ## format, lint, types, walls between the rooms, shell scripts, lock file, schema
 	@$(DEV)

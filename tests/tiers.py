@@ -59,28 +59,36 @@ class Tally:
         return text
 
 
+class Sorter:
+    """Writes each test's tier onto its reports, and skips what can't run; under xdist it works in each worker."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            tier = tier_of(item)
+            item.user_properties.append(("tier", tier))
+            if reason := why_not(tier):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
 class Tiers:
     """Counts by tier and prints the result before pytest's closing line."""
 
     def __init__(self, demand_all: bool) -> None:
         self.demand_all = demand_all
         self.tallies = {tier: Tally() for tier in TIERS}
-        self.tier_of_node: dict[str, str] = {}
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            tier = tier_of(item)
-            self.tier_of_node[item.nodeid] = tier
-            self.tallies[tier].collected += 1
-            if reason := why_not(tier):
-                item.add_marker(pytest.mark.skip(reason=reason))
+        self.seen: set[str] = set()
+        self.printed: list[str] = []  # what benchmarks measured: a worker's own output goes nowhere
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        tally = self.tallies[self.tier_of_node.get(report.nodeid, UNIT)]
+        tally = self.tallies[str(dict(report.user_properties).get("tier", UNIT))]
+        if report.nodeid not in self.seen:
+            self.seen.add(report.nodeid)
+            tally.collected += 1
         if report.skipped and not hasattr(report, "wasxfail"):
             tally.skipped[reason_of(report)] += 1
         elif report.when == "call":
+            self.printed += [str(text) for name, text in report.user_properties if name == "printed"]
             tally.ran += 1
             tally.failed += report.failed
         elif report.failed:  # in its setup (it never ran) or its teardown (counted already)
@@ -98,6 +106,9 @@ class Tiers:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.printed:
+            terminalreporter.section("measured")
+            terminalreporter.write_line("\n".join(self.printed))
         terminalreporter.section("tiers")
         for tier, tally in self.tallies.items():
             if tally.collected or self.demand_all:
@@ -120,5 +131,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.collectonly:
+        return
+    config.pluginmanager.register(Sorter(), "tiers-sorter")
+    if hasattr(config, "workerinput"):  # a worker of xdist: who started it reports
         return
     config.pluginmanager.register(Tiers(config.getoption("--all-tiers")), "tiers-report")

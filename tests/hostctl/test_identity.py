@@ -39,6 +39,6 @@ def test_as_ps_tells_it() -> None:
 
 
 def test_the_command_line_is_cut() -> None:
-    assert "pytest" in identity.program_of(os.getpid())
+    assert "python" in identity.program_of(os.getpid())
     assert len(identity.program_of(os.getpid())) <= 120
     assert identity.program_of(2**22 - 1) == ""
