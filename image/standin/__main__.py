@@ -9,23 +9,33 @@ import signal
 import socket
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from standin import lean, log
 from standin.databases import network_detail
 from standin.settings import Settings, SettingsError, load
 
+if TYPE_CHECKING:
+    import uvicorn
+
 #: Connections that wait while the service is busy.
 BACKLOG = 1024
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    """Ends the process with exit code 0.
+class _Stop:
+    """Ends the process with exit code 0, at once while it starts, gracefully once there is a server.
 
-    Before the server runs this is the stop itself. While it runs, uvicorn has its own handlers, stops
-    gracefully, and raises the signal again at the end: that is here again, where the default would make it a
-    death by signal.
+    An exception raised in a handler would not do: where Python happens to be in a destructor or a callback it is
+    swallowed, and the signal is lost.
     """
-    raise SystemExit(0)
+
+    server: "uvicorn.Server | None" = None
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        if self.server is None:
+            os._exit(0)  # nothing is being served, and what is stored survives worse
+        # uvicorn has handlers of its own while it runs; this stays set if the signal comes before those.
+        self.server.should_exit = True
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -33,7 +43,7 @@ def _listen(settings: Settings) -> socket.socket:
     return socket.create_server((settings.bind, settings.port), family=family, backlog=BACKLOG)
 
 
-def _serve(settings: Settings, listener: socket.socket) -> int:
+def _serve(settings: Settings, listener: socket.socket, stop: _Stop) -> int:
     # Late, because these are most of the start's time: a wrong environment or a busy port is told at once.
     import uvicorn
 
@@ -58,8 +68,9 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings.stop_seconds,
     )
+    stop.server = uvicorn.Server(config)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        stop.server.run(sockets=[listener])
     finally:
         log.info("stopped")
     return 0
@@ -67,8 +78,9 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
 
 def main() -> int:
     """Runs the service; returns the exit code."""
+    stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
+        signal.signal(number, stop)
     lean.refuse_unused_extras()
     try:
         settings = load(os.environ)
@@ -85,7 +97,7 @@ def main() -> int:
         cure = "free the port or set another SERVICE_PORT"
         log.error("can't listen", address=address, detail=network_detail(error) or str(error), cure=cure)
         return 1
-    return _serve(settings, listener)
+    return _serve(settings, listener, stop)
 
 
 if __name__ == "__main__":

@@ -74,16 +74,18 @@ def test_a_leader_killed_over_the_requests_of_others(laptop: Laptop) -> None:
     """Whoever waits behind it takes over."""
     ports = free_ports(3)
     names = (IDENTITY, GOVERNANCE, CONFIG)
-    for _ in range(3):
+    queue, killed = laptop.root / "state/queue", 0
+    for _ in range(12):
         with laptop.locked_until(3):
             runs = [
                 laptop.begin("up", name, stdin=laptop.service(name, port), start_new_session=True)
                 for name, port in zip(names, ports, strict=True)
             ]
-        wait_for(lambda: list((laptop.root / "state/queue").glob("*.taken")))
+        wait_for(lambda runs=runs: list(queue.glob("*.taken")) or all(run.poll() is not None for run in runs))
         leader = int(laptop.text("state/lock").split('"pid": ')[1].split(",")[0])
-        with contextlib.suppress(OSError):
+        if any(run.poll() is None and run.pid == leader for run in runs):
             os.kill(leader, signal.SIGKILL)
+            killed += 1
         outputs = [run.communicate(timeout=60) for run in runs]
         assert [run.returncode for run in runs if run.pid != leader] == [0, 0] or all(
             run.returncode == 0 for run in runs
@@ -92,6 +94,9 @@ def test_a_leader_killed_over_the_requests_of_others(laptop: Laptop) -> None:
             laptop.run("down", name)
         laptop.run("host", stdin=samples.host(str(SUPERVISORD)))
         assert laptop.status() == {}
+        if killed == 3:  # a leader that was quicker than we looked doesn't count
+            return
+    pytest.fail(f"only {killed} leaders could be killed in time")
 
 
 def test_supervisord_killed(laptop: Laptop) -> None:
