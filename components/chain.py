@@ -38,7 +38,7 @@ class ChainCredential(pulumi.ComponentResource):
             target=args.target,
             create=remote.hostctl(args.target, "secrets", name),
             stdin=pulumi.Output.secret(environment_of(args.chain.name, args.credential).apply(json.dumps)),
-            delete=remote.hostctl(args.target, "remove-secrets", name),
+            delete=remote.removal(args.target, "remove-secrets", name),
         )
         remote.run(f"{name}-secrets", put, pulumi.ResourceOptions(parent=self))
         self.register_outputs({})

@@ -45,7 +45,8 @@ class ReusedDatabase(pulumi.ComponentResource):
         database = args.database
         label = pulumi.Output.from_input("reused") if args.label is None else args.label
         self.state = label.apply(state_of)
-        self.notice = label.apply(lambda found: notice_of(args, found))
+        # What the check says; behind it may stand that nobody has remembered it on that host yet.
+        self.notice = label.apply(lambda found: notice_of(args, found.split("; not converged")[0]))
         self.host = pulumi.Output.from_input(database.host)
         self.port = pulumi.Output.from_input(database.port)
         if args.managed:
@@ -62,7 +63,7 @@ class ReusedDatabase(pulumi.ComponentResource):
                 target=target,
                 create=remote.hostctl(target, "secrets", name),
                 stdin=pulumi.Output.secret(secret),
-                delete=remote.hostctl(target, "remove-secrets", name),
+                delete=remote.removal(target, "remove-secrets", name),
             )
             written = remote.run(f"{name}-secrets", put, child)
             child = pulumi.ResourceOptions(parent=self, depends_on=written)
@@ -70,7 +71,7 @@ class ReusedDatabase(pulumi.ComponentResource):
             target=target,
             create=remote.observed(target, remote.hostctl(target, "database", name), args.label),
             stdin=json.dumps(args.definition, ensure_ascii=False, indent=2),
-            delete=remote.hostctl(target, "remove-database", name),
+            delete=remote.removal(target, "remove-database", name),
         )
         remote.run(f"{name}-check", check, child)
 
@@ -89,7 +90,10 @@ def notice_of(args: ReusedDatabaseArgs, label: str) -> str:
     found = f"{where} can't be used ({label})"
     cure = ""
     if label.startswith("refused"):
-        cure = f"; set databases.{database.name}.user and `pulumi config set --secret --path secrets.{database.name}`"
+        user = f"databases.{database.name}.user and " if database.kind != "redis" else ""
+        cure = (
+            f"; set {user}its password under secrets.{database.name} (`make encrypt`, or `pulumi config set --secret`)"
+        )
     if database.when_missing == "fail":
         raise pulumi.RunError(f"databases.{database.name}: {found}, and the stack says `when_missing: fail`{cure}")
     users = ", ".join(args.users)

@@ -36,6 +36,8 @@ class EnvironmentArgs:
     observation: Observation
     preview: bool = False
     """Whether this run only shows what would be done."""
+    remover: tuple[str, ...] = ()
+    """See `Target.remover`."""
 
 
 class Environment(pulumi.ComponentResource):
@@ -59,6 +61,7 @@ class Environment(pulumi.ComponentResource):
         self._target = Target(
             hostctl=f"{plan.host.layout.root}/bin/hostctl",
             observed=args.observation.reason is None,
+            remover=args.remover,
             preview=args.preview,
             address=None if plan.host.local else plan.host.address,
             port=plan.host.ssh_port,

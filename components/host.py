@@ -57,7 +57,7 @@ class Host(pulumi.ComponentResource):
                 target=args.target,
                 create=_with_label(args, create),
                 stdin=_stdin(args),
-                delete=remote.hostctl(args.target, "remove-host"),
+                delete=remote.removal(args.target, "remove-host"),
             ),
             pulumi.ResourceOptions(parent=self),
         )

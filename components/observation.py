@@ -47,7 +47,8 @@ class Observation:
     def _named(self, kind: str, name: str) -> pulumi.Output[str] | None:
         if self.labels is None:
             return None
-        return self.labels.apply(lambda found: str(found.get(kind, {}).get(name) or ""))
+        # A label that was adopted may be empty; one that is missing belongs to what never converged, or is gone.
+        return self.labels.apply(lambda found: str(found.get(kind, {}).get(name, found.get("absent", ""))))
 
 
 def observe_here(

@@ -23,6 +23,8 @@ class Target:
     """Path of hostctl's wrapper, as the host sees it."""
     observed: bool
     """Whether labels are part of the commands."""
+    remover: tuple[str, ...] = ()
+    """hostctl as it is called to take something away, where its wrapper may be gone; the wrapper otherwise."""
     preview: bool = False
     """Whether nothing will be run: a preview that looked at nothing shows no change of a label."""
     address: str | None = None
@@ -44,6 +46,11 @@ class CommandArgs:
 def hostctl(target: Target, *words: str) -> str:
     """The text of a call of hostctl."""
     return shlex.join([target.hostctl, *words])
+
+
+def removal(target: Target, *words: str) -> str:
+    """The text of a call of hostctl that takes something away."""
+    return shlex.join([*(target.remover or (target.hostctl,)), *words])
 
 
 def observed(target: Target, text: str, label: pulumi.Input[str] | None) -> pulumi.Input[str]:

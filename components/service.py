@@ -63,7 +63,7 @@ class BlockchainService(pulumi.ComponentResource):
                 target=target,
                 create=remote.observed(target, remote.hostctl(target, "up", name), args.label),
                 stdin=args.definition.apply(lambda d: json.dumps(d, ensure_ascii=False, indent=2)),
-                delete=remote.hostctl(target, "down", name),
+                delete=remote.removal(target, "down", name),
             ),
             pulumi.ResourceOptions(parent=self),
         )

@@ -31,6 +31,10 @@ class DatabaseRecord(TypedDict):
     definition: DatabaseDefinition
     state: str
     detail: str
+    found: str
+    """What the check said when it was converged."""
+    label: str
+    """The label that was adopted then."""
 
 
 class Signals:

@@ -13,6 +13,9 @@ from hostctl.errors import BadInput, HostctlError
 from hostctl.layout import remove, write_json
 from hostctl.redact import read_secrets
 
+NOT_YET = "; not converged yet"
+"""Between what a check says and the word that nobody has remembered it here: see `observe.py`."""
+
 
 def converge(context: Context, definition: DatabaseDefinition, observed: Optional[str]) -> Dict[str, Any]:
     """Checks the database and remembers it. It is never changed."""
@@ -22,7 +25,7 @@ def converge(context: Context, definition: DatabaseDefinition, observed: Optiona
         raise BadInput("%s is for the environment '%s'" % (name, definition["environment"]))
     files.require_fitting(context, host, "database", name, definition["parts"])
     found = check(host["base"], definition, read_secrets(context.layout, name))
-    if observed and found.label != observed:
+    if observed and found.label != observed.split(NOT_YET)[0]:
         message = "%s is '%s' now, but was '%s' when it was previewed: preview again"
         raise HostctlError(message % (name, found.label, observed))
     if found.state != "reused" and definition["when_missing"] == "fail":
@@ -31,7 +34,13 @@ def converge(context: Context, definition: DatabaseDefinition, observed: Optiona
     detail = found.detail if found.state == "reused" else found.label
     if state == "embedded":
         say("warning: %s can't be used (%s); an embedded store is used instead" % (name, found.label))
-    record: DatabaseRecord = {"definition": definition, "state": state, "detail": detail}
+    record: DatabaseRecord = {
+        "definition": definition,
+        "state": state,
+        "detail": detail,
+        "found": found.label,
+        "label": observed or found.label,
+    }
     with context.lock.held():
         write_json(context.layout.databases / (name + ".json"), record)
         _render(context)

@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import Any, Dict, List, Optional
 
-from hostctl import audit, files, recovery, service, transaction
+from hostctl import RUNTIMES, audit, files, recovery, service, transaction
 from hostctl.console import say
 from hostctl.context import Context, HostRecord
 from hostctl.definitions import HostDefinition
@@ -50,6 +50,9 @@ def forget(context: Context) -> Dict[str, Any]:
     """Stops everything of ours and removes what we made; data/ and logs/ stay, and the audit log."""
     layout = context.layout
     if not context.on_host():
+        # Nothing is on record, but what somebody removed the records of may still run.
+        for runtime in RUNTIMES:
+            runtime_for(runtime, layout).stop_everything()
         return {"outcome": "absent"}
     name = context.host()["definition"]["name"]
     service.with_idle(context, context.store.names(), lambda: _remove_everything(context))

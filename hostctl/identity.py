@@ -57,6 +57,24 @@ def program_of(pid: int) -> str:
     return line if len(line) <= 120 else line[:117] + "..."
 
 
+def with_argument(word: str) -> Optional[int]:
+    """The pid of a process that was started with exactly this argument, or None."""
+    if not _LINUX:
+        lines = _output("ps", "-axwwo", "pid=,command=").splitlines()
+        return next((int(line.split()[0]) for line in lines if (line + " ").find(" %s " % word) >= 0), None)
+    wanted = os.fsencode(word)
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open("/proc/%s/cmdline" % entry, "rb") as stream:
+                    words = stream.read().split(b"\0")
+            except OSError:
+                continue
+            if wanted in words:
+                return int(entry)
+    return None
+
+
 def ps_start(pid: int) -> Optional[str]:
     """Start time as `ps` tells it (macOS; it has no /proc)."""
     # "stat" first: its one word ends before the date, whose words contain spaces.

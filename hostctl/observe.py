@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any, Dict, List, Mapping, Optional
 
 from hostctl import client, files
@@ -22,13 +23,15 @@ Texts = Mapping[str, Optional[str]]
 
 def observe(context: Context, wanted: ObserveInput) -> Dict[str, Any]:
     """All labels of one host."""
-    checks = _Checks(context, wanted)
+    # What isn't there never has the label that it was converged with, or nobody would notice that it is gone.
+    absent = "not converged yet (asked %s)" % time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    checks = _Checks(context, wanted, absent)
     checks.start()
-    host, services = "", {}
+    host, services = absent, {}
     if context.on_host():
         seen = _Seen(context)
         host, services = seen.host(), {name: seen.service(name) for name in context.store.names()}
-    return {"host": host, "services": services, "databases": checks.labels()}
+    return {"host": host, "services": services, "databases": checks.labels(), "absent": absent}
 
 
 class _Seen:
@@ -115,9 +118,11 @@ class _Seen:
 class _Checks:
     """The databases' checks, all at the same time."""
 
-    def __init__(self, context: Context, wanted: ObserveInput) -> None:
+    def __init__(self, context: Context, wanted: ObserveInput, absent: str) -> None:
         record = context.host_or_none()
         self._context = context
+        self._records = context.databases() if record else {}
+        self._absent = absent
         self._base = record["base"] if record else os.getcwd()
         self._wanted = wanted
         self._labels: Dict[str, str] = {}
@@ -140,9 +145,17 @@ class _Checks:
         # A preview may know a password that the host does not have yet.
         secrets = self._wanted["secrets"].get(name) or read_secrets(self._context.layout, name)
         try:
-            self._labels[name] = client.check(self._base, definition, secrets).label
+            found = client.check(self._base, definition, secrets).label
         except client.CheckBroken as error:
-            self._labels[name] = "unknown: %s" % error
+            found = "unknown: %s" % error
+        self._labels[name] = self._label(name, found)
+
+    def _label(self, name: str, found: str) -> str:
+        """What the check says; the adopted label while that is what was converged."""
+        record = self._records.get(name)
+        if record is None:
+            return "%s; %s" % (found, self._absent)
+        return record["label"] if record["found"] == found else found
 
 
 def _runs(process: Optional[Process]) -> bool:

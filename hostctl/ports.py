@@ -42,7 +42,8 @@ def strangers(
     for port in definition["ports"]:
         for listener in found:
             if listener.port == port and collide(address, listener.address) and not moving(listener.pid):
-                sentences.append("port %d is taken by %s" % (port, name_of(listener.pid) or _whose(listener)))
+                holder = name_of(listener.pid) or _whose(listener)
+                sentences.append("port %d is taken by %s: end that, or choose another port" % (port, holder))
                 break
     return sentences
 

@@ -12,6 +12,7 @@ from hostctl.definitions import ServiceDefinition
 from hostctl.errors import BadInput, HostctlError, Interrupted
 from hostctl.generations import busy
 from hostctl.health import Gate, Verdict
+from hostctl.launchable import launch_problem
 from hostctl.lock import POLL_SECONDS, Patience
 from hostctl.queue import Request, Result, new_id
 from hostctl.redact import redact, values_of
@@ -139,6 +140,9 @@ def _require_sound(context: Context, definition: ServiceDefinition) -> None:
     if problems:
         raise BadInput("the definition of %s: %s" % (definition["name"], "; ".join(problems)))
     files.require_fitting(context, record, "service", definition["name"], definition["parts"])
+    problem = launch_problem(str(context.layout.root), record["base"], definition["launch"])
+    if problem:
+        raise BadInput("%s: %s; nothing was touched" % (definition["name"], problem))
 
 
 def _submit(context: Context, name: str, definition: Optional[ServiceDefinition]) -> Result:

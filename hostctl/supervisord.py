@@ -22,7 +22,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple, TypedDict, cast
 
 from hostctl.environment import outside_environment
 from hostctl.errors import HostctlError, RuntimeRefused
-from hostctl.identity import Identity, alive, identify, program_of
+from hostctl.identity import Identity, alive, identify, program_of, with_argument
 from hostctl.layout import Layout, read_json, read_text, remove, write_json
 
 # macOS allows 103 bytes; supervisord binds PATH.PID first and a pid may have 7 digits.
@@ -147,14 +147,17 @@ class Supervisord:
             raise HostctlError("supervisord does not answer: %s" % error) from None
 
     def identity(self) -> Optional[Identity]:
-        """The living supervisord, reachable or not: as we started it, as it says, as its pid file says."""
+        """The living supervisord, reachable or not: as we started it, as it says, as its pid file says.
+
+        And by what it was started with: somebody may have removed all of ROOT under it.
+        """
         known = self._known()
         if known is not None and known["process"] and alive(known["process"]):
             return known["process"]
         try:
             return identify(int(self._rpc.supervisor.getPID()))
         except (OSError, http.client.HTTPException, xmlrpc.client.Error, ValueError):
-            return self._by_pidfile()
+            return self._by_pidfile() or self._by_command_line()
 
     def launch(self, program: str, header: str) -> None:
         """Starts it, detached from our terminal, session and descriptors; it survives our end (P1).
@@ -236,6 +239,10 @@ class Supervisord:
         if not text.isdigit() or "supervisord" not in program_of(int(text)):
             return None
         return identify(int(text))
+
+    def _by_command_line(self) -> Optional[Identity]:
+        pid = with_argument(config_path(self._layout))
+        return identify(pid) if pid is not None and "supervisord" in program_of(pid) else None
 
 
 def config_path(layout: Layout) -> str:

@@ -20,11 +20,11 @@ from plan.models import (
     Runs,
     ServicePlan,
 )
+from plan.network import is_loopback, is_placeholder, same_address
 from plan.settings import Amounts, Database, Defaults, EditionService, Existing, Host, Placement, Service, Settings
 
 SERVER_ROOT = "/opt/blockchain-services"
 LAPTOP_ROOT = ".local"
-_LOOPBACKS = {LOOPBACK, "localhost", "::1"}
 _SUBNET = "172.28.{octet}.0/24"
 
 
@@ -34,7 +34,8 @@ def build_plan(stack: str, settings: Settings) -> EnvironmentPlan:
     A name that the settings use and nothing declares (a dependency, a group) is kept as it is,
     for `checks` to report.
     """
-    services = [_service(stack, name, given, settings) for name, given in _enabled(settings)]
+    enabled = _enabled(settings)
+    services = [_service(stack, name, given, settings) for name, given in enabled]
     return EnvironmentPlan(
         name=stack,
         mode=settings.mode,
@@ -45,14 +46,12 @@ def build_plan(stack: str, settings: Settings) -> EnvironmentPlan:
         host=_host(stack, settings.host),
         services=tuple(in_dependency_order(services)),
         databases=tuple(_database(name, given, settings) for name, given in settings.databases.items()),
-        existing=tuple(
-            ExistingPlan(name, given.ports, given.when_missing, _resources(given))
-            for name, given in settings.existing.items()
-        ),
+        existing=tuple(ExistingPlan(name, given.ports, _resources(given)) for name, given in settings.existing.items()),
         editions=tuple(_edition(name, settings) for name in settings.editions),
         edition=settings.edition,
         allow_stand_in=settings.allow_stand_in,
         own_services=frozenset(name for name, given in settings.services.items() if given.own),
+        services_off=frozenset(settings.services) - {name for name, _ in enabled},
         secret_names=tuple(settings.secrets),
         chain_settings=tuple(settings.chain_settings),
     )
@@ -95,7 +94,7 @@ def _limits(given: Placement, defaults: Defaults) -> Resources:
 
 
 def _host(stack: str, given: Host) -> HostPlan:
-    local = given.address in _LOOPBACKS
+    local = is_loopback(given.address)
     return HostPlan(
         address=given.address,
         local=local,
@@ -144,7 +143,7 @@ def _service(stack: str, name: str, given: Service, settings: Settings) -> Servi
         group=group_of(name, given),
         port=given.port,
         public=public,
-        open_to=given.open_to or (("0.0.0.0/0",) if public else ()),
+        open_to=_open_to(given, public),
         needs=_needs(default_needs if given.needs is None else given.needs, settings),
         databases=default_databases if given.databases is None else given.databases,
         chains=given.chains if given.chains is not None else bool(known and known.chains),
@@ -157,9 +156,17 @@ def _service(stack: str, name: str, given: Service, settings: Settings) -> Servi
         env=tuple(sorted(given.env.items())),
         debug_port=given.debug_port,
         reload=given.reload if given.reload is not None else settings.mode == "development",
+        reload_given=given.reload is not None,
         health_timeout=given.health_timeout,
         stop_grace=given.stop_grace,
     )
+
+
+def _open_to(given: Placement, public: bool) -> tuple[str, ...]:
+    """An empty list is said on purpose: it opens the service to nobody."""
+    if given.open_to is not None:
+        return given.open_to
+    return ("0.0.0.0/0",) if public else ()
 
 
 def _edition(name: catalog.EditionName, settings: Settings) -> EditionPlan:
@@ -185,7 +192,7 @@ def _edition_service(edition: catalog.EditionName, name: str, given: EditionServ
         group=edition,
         port=given.port,
         public=public,
-        open_to=given.open_to or (("0.0.0.0/0",) if public else ()),
+        open_to=_open_to(given, public),
         needs=(),
         databases=tuple(d for d in ("mysql",) if d in settings.databases),
         chains=False,
@@ -207,12 +214,12 @@ def _edition_service(edition: catalog.EditionName, name: str, given: EditionServ
 
 def _database(name: str, given: Database, settings: Settings) -> DatabasePlan:
     kind = given.kind or catalog.DATABASE_KINDS.get(name, "mysql")
-    host = given.host or (LOOPBACK if settings.host.address in _LOOPBACKS else settings.host.address)
+    host = given.host or (LOOPBACK if is_loopback(settings.host.address) else settings.host.address)
     return DatabasePlan(
         name=name,
         kind=kind,
         host=host,
-        local=given.host is None or given.host == settings.host.address or given.host in _LOOPBACKS,
+        local=given.host is None or same_address(given.host, settings.host.address) or is_loopback(given.host),
         port=given.port,
         ports=given.ports,
         user=given.user if given.user is not None else _DEFAULT_USERS.get(kind, ""),
@@ -237,4 +244,5 @@ def _chain(name: catalog.Chain, settings: Settings) -> ChainPlan:
         endpoint=given.endpoint if given else None,
         chain_id=given.chain_id if given else None,
         has_credential=name in settings.secrets,
+        placeholder=given is not None and is_placeholder(given.endpoint),
     )

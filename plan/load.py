@@ -4,39 +4,69 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from plan import checks
 from plan.build import build_plan
 from plan.checks import resources
 from plan.models import EnvironmentPlan
-from plan.problems import InvalidStackError, Problem
+from plan.problems import InvalidStackError, Problem, nearest
 from plan.read import read_settings
 from plan.semantic import SECRET
 
 _DEPTH = 32
 """No stack file says anything as deep as this."""
+_NOTHING = (None, "", "null")
+"""A top key with nothing behind it, as YAML, the Pulumi CLI and standalone hand it over."""
 
 
-def load_plan(stack: str, raw: Mapping[str, Any], secret_keys: Collection[str] = ()) -> EnvironmentPlan:
+def own_keys(project: str, raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The project's own keys out of a whole configuration, without its namespace; and those gone astray.
+
+    Astray are keys of a namespace that is nearly the project's, and keys that are there twice (`mode` and
+    `blockchain-dao:mode`): whoever reads the configuration would drop one of them without a word. The list is
+    for `load_plan`, which tells it with everything else.
+    """
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for full, value in raw.items():
+        # Pulumi's long form, namespace:config:name, is the same key.
+        *namespace, name = full.replace(":config:", ":", 1).split(":", 1)
+        if namespace in ([], [project]):
+            if name in values:
+                twice = f"is there twice, as {name!r} with and without the project's name"
+                problems.append(Problem(name, twice, f"keep {project}:{name} only"))
+            if name not in values or namespace:
+                values[name] = value
+        elif nearest(namespace[0].casefold(), [project]) is not None:
+            wrong = f"{namespace[0]!r} is not this project"
+            problems.append(Problem(full, wrong, f"did you mean '{project}:{name}'?"))
+    return values, problems
+
+
+def load_plan(
+    stack: str, raw: Mapping[str, Any], secret_keys: Collection[str] = (), found_before: Iterable[Problem] = ()
+) -> EnvironmentPlan:
     """The checked plan of a stack file, notices included.
 
     `raw` maps the file's keys (without the namespace) to their values: scalars as text or as what they
     are, structures as maps and lists or as JSON text; `secret_keys` are those that the engine holds for
-    secret, of which the values of `secrets` never enter the plan.
+    secret, of which the values of `secrets` never enter the plan. A key with nothing behind it is absent.
+    `found_before` are problems that the caller knows already (`own_keys`).
     Raises InvalidStackError with every problem.
     """
     shown = sorted(set(secret_keys) - {"secrets"})
     if shown:
         # Nothing else is judged: what is said of a value may show it.
         right = "keep what is secret under secrets.NAME only"
-        raise InvalidStackError(stack, [Problem(key, "is secret, and previews would show it", right) for key in shown])
-    values = {key: _structure(value) for key, value in raw.items()}
+        told = [Problem(key, "is secret, and previews would show it", right) for key in shown]
+        raise InvalidStackError(stack, [*found_before, *told])
+    values = {key: _structure(value) for key, value in raw.items() if value not in _NOTHING}
     if "secrets" in secret_keys and isinstance(values.get("secrets"), dict):
         values["secrets"] = dict.fromkeys(values["secrets"], SECRET)
     reading = read_settings(values)
-    problems = list(reading.problems)
+    problems = [*found_before, *reading.problems]
     if reading.settings is None:
         raise InvalidStackError(stack, problems)
     plan = build_plan(stack, reading.settings)

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from plan.catalog import Chain, EditionName, Group, Kind, Mode, Runtime
+from plan.catalog import STAND_IN_IMAGE, Chain, EditionName, Group, Kind, Mode, Runtime
 from plan.problems import Notice
-from plan.semantic import PortRange
+from plan.semantic import PortRange, repository
 
 Runs = Literal["stand-in", "command", "folder", "image"]
 DatabaseState = Literal["reused", "embedded"]
 LOOPBACK = "127.0.0.1"
+SSHD = "sshd"
+"""Who holds a server's SSH port."""
+_SSH_NAMES = {SSHD, "ssh", "openssh", "ssh-server"}
+"""Names under which a stack file may declare it itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,13 @@ class ServicePlan:
     edition: EditionName | None = None
     shared: bool = False
     image_given: bool = False
+    reload_given: bool = False
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the stand-in serves in its place, also when the stack file names the stand-in's image (D13)."""
+        ours = self.runs == "image" and repository(self.image) == repository(STAND_IN_IMAGE)
+        return ours or self.runs == "stand-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +127,6 @@ class ExistingPlan:
 
     name: str
     ports: tuple[int, ...]
-    when_missing: Literal["notice", "fail"]
     resources: Resources
 
 
@@ -141,6 +151,8 @@ class ChainPlan:
     endpoint: str | None
     chain_id: str | None
     has_credential: bool
+    placeholder: bool = False
+    """Whether the endpoint only stands where the real one belongs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +184,8 @@ class EnvironmentPlan:
     edition: EditionName | None
     allow_stand_in: bool = False
     own_services: frozenset[str] = frozenset()
+    services_off: frozenset[str] = frozenset()
+    """Services of the stack file that belong to a group which is off (D10)."""
     secret_names: tuple[str, ...] = ()
     chain_settings: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = field(default=())
@@ -196,6 +210,9 @@ class EnvironmentPlan:
 
     def listeners(self) -> Iterator[Listener]:
         """Every port that is spoken for on the host, also by editions that are off: they come back."""
+        declared = any(one.name in _SSH_NAMES and self.host.ssh_port in one.ports for one in self.existing)
+        if not self.host.local and not declared:
+            yield Listener(self.host.ssh_port, SSHD, "host.ssh_port", False)
         for service in self.services:
             yield Listener(service.port, service.name, f"{service.key}.port", True)
             if service.debug_port is not None:

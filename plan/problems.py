@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, cast
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,3 +64,25 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if near is not None:
         return f"did you mean {near!r}?"
     return f"known here: {', '.join(options)}" if options else "none is known here"
+
+
+_SHOWN = 60
+
+
+def shown(value: Any) -> str:
+    """A value as its reader wrote it, with YAML's words for what Python calls None and True; not more than a glance."""
+    text = _as_written(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _as_written(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    if isinstance(value, dict):
+        pairs = cast("dict[Any, Any]", value).items()
+        return "{" + ", ".join(f"{_as_written(key)}: {_as_written(one)}" for key, one in pairs) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_as_written(one) for one in cast("list[Any]", value)) + "]"
+    return repr(value)

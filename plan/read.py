@@ -14,7 +14,8 @@ from typing import Any, cast, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from plan.problems import Problem, suggest
+from plan.models import SSHD
+from plan.problems import Problem, shown, suggest
 from plan.settings import Settings
 
 Path = tuple[str, ...]
@@ -37,6 +38,8 @@ _NEUTRAL: dict[Path, Any] = {
 _AMOUNTS = ("cpus", "memory", "disk")
 _ENTRIES = {("services", 2), ("databases", 2), ("editions", 2), ("editions", 4)}
 """Where in the file, and how deep, the names are that others refer to."""
+
+_SSHD = f" by {SSHD}"
 
 _WRONG = {
     "int_parsing": "a whole number",
@@ -71,20 +74,25 @@ class Reading:
 
 def _echoes(problem: Problem, path: Path) -> bool:
     """Whether a problem is at `path`, or may say only that what was there is gone."""
-    place = tuple(problem.key.split("."))
+    place, said = tuple(problem.key.split(".")), problem.wrong
     if place[: len(path)] == path:
         return True
-    if (path[0], len(path)) in _ENTRIES and f"{path[-1]!r}" in problem.wrong:
+    if (path[0], len(path)) in _ENTRIES and f"{path[-1]!r}" in said:
         return True  # what is missed was taken out
     if place[0] == "host" and ("defaults" in path or path[-1] in _AMOUNTS):
         return True  # a sum with amounts in it that nobody wrote
     match path:
         case ("host",) | ("host", "address"):
-            return place[0] == "runtime" or place[-1] == "when_missing"
+            # Whether it is a server nobody knows.
+            return place[0] == "runtime" or place == ("host", "root") or place[-1] == "when_missing" or _SSHD in said
+        case ("runtime",):
+            return "runtime " in said or place[-1] == "folder"
+        case ("services", _, "command", *_):
+            return place[:2] == path[:2] and place[-1] in ("folder", "reload", "debug_port")
         case ("chains", *_):
             return place[0] in ("chain_settings", "secrets")
         case ("chain_settings", *_):
-            return "no settings" in problem.wrong
+            return "no settings" in said
         case ("databases",):
             return place[-1] == "databases" or place[0] == "secrets"
         case ("databases", name, *_):
@@ -169,26 +177,19 @@ def _problem(path: Path, details: ErrorDetails) -> Problem:
     if kind == "extra_forbidden":
         return Problem(key, "is not a known key", suggest(path[-1], _known_keys(path[:-1])))
     if kind == "literal_error":
-        return Problem(key, f"{_shown(value)} is not known", _suggest_literal(value, str(context["expected"])))
+        return Problem(key, f"{shown(value)} is not known", _suggest_literal(value, str(context["expected"])))
     if kind == "string_pattern_mismatch":
-        return Problem(key, f"{_shown(value)} has characters that can't be there", _pattern(str(context["pattern"])))
+        return Problem(key, f"{shown(value)} has characters that can't be there", _pattern(str(context["pattern"])))
     if kind == "too_short":
         return Problem(key, "is empty", "list at least one")
     if kind == "string_type" and isinstance(value, int | float):
-        return Problem(key, f"{_shown(value)} is not text", "put it in quotes")
+        return Problem(key, f"{shown(value)} is not text", "put it in quotes")
     if kind in _WRONG:
-        return Problem(key, f"{_shown(value)} is not {_WRONG[kind]}", f"write {_WRONG[kind]}")
-    return Problem(key, f"{_shown(value)} can't be", details["msg"][:1].lower() + details["msg"][1:])
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+        return Problem(key, f"{shown(value)} is not {_WRONG[kind]}", f"write {_WRONG[kind]}")
+    return Problem(key, f"{shown(value)} can't be", details["msg"][:1].lower() + details["msg"][1:])
 
 
 def _pattern(pattern: str) -> str:
-    if "https?" in pattern:
-        return "write a URL, for example https://node.example:8545"
     if "A-Za-z_" in pattern:
         return "use letters, digits and underscores, for example LOG_LEVEL"
     if "[a-z]" in pattern:

@@ -1,17 +1,18 @@
-"""Types that a stack file's values have: a port, a range of ports, an amount of bytes, a network.
+"""Types that a stack file's values have: a port, a range of ports, an amount of bytes, an image.
 
 Each refuses with what is wrong and what would be right (`wrong; right`), which `load.py` splits again.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from plan.problems import shown
 
 LOWEST_PORT, HIGHEST_PORT = 1, 65535
 _UNITS = {
@@ -41,10 +42,10 @@ def refuse(wrong: str, right: str) -> PydanticCustomError:
 def _port(value: Any) -> int:
     right = f"a port is a whole number from {LOWEST_PORT} to {HIGHEST_PORT}, for example 8401"
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise refuse(f"{value!r} is not a port", right)
+        raise refuse(f"{shown(value)} is not a port", right)
     text = str(value)
     if not re.fullmatch(r"[0-9]{1,6}", text) or not LOWEST_PORT <= int(text) <= HIGHEST_PORT:
-        raise refuse(f"{value!r} is not a port", right)
+        raise refuse(f"{shown(value)} is not a port", right)
     return int(text)
 
 
@@ -72,10 +73,10 @@ class PortRange:
         right = "a range is written first-last, for example 8300-8399"
         match = re.fullmatch(r"\s*(\d{1,5})\s*-\s*(\d{1,5})\s*", str(value))
         if match is None:
-            raise refuse(f"{value!r} is not a range of ports", right)
+            raise refuse(f"{shown(value)} is not a range of ports", right)
         first, last = int(match[1]), int(match[2])
         if not LOWEST_PORT <= first <= last <= HIGHEST_PORT:
-            raise refuse(f"{value!r} is not a range of ports", right)
+            raise refuse(f"{shown(value)} is not a range of ports", right)
         return cls(first, last)
 
     def __contains__(self, port: int) -> bool:
@@ -112,7 +113,7 @@ def parse_bytes(value: Any) -> int:
     right = "write a number and a unit, for example 64MB or 1.8GB"
     match = _BYTES.fullmatch(value) if isinstance(value, str) else None
     if match is None or match[2] not in _UNITS:
-        raise refuse(f"{value!r} is not an amount of bytes", right)
+        raise refuse(f"{shown(value)} is not an amount of bytes", right)
     return int(Decimal(match[1]) * _UNITS[match[2]])
 
 
@@ -128,6 +129,8 @@ def show_bytes(amount: int, *, up: bool = False) -> str:
     unit, decimals = ("GB", 3) if amount >= _UNITS["GB"] else ("MB", 1)
     step = _UNITS[unit] // 10**decimals
     steps = -(-amount // step) if up else round(amount / step)
+    if unit == "MB" and steps == 1000 * 10**decimals:
+        return "1GB"  # what rounding made of 999.95MB
     return f"{steps / 10**decimals:.{decimals}f}".rstrip("0").rstrip(".") + unit
 
 
@@ -135,7 +138,7 @@ def _limit(value: Any) -> int:
     amount = parse_bytes(value)
     if amount < _LEAST_LIMIT:
         right = f"write {show_bytes(_LEAST_LIMIT, up=True)} or more, for example 64MB"
-        raise refuse(f"{value!r} is less than a container can have", right)
+        raise refuse(f"{shown(value)} is less than a container can have", right)
     return amount
 
 
@@ -145,7 +148,7 @@ MemoryLimit = Annotated[int, BeforeValidator(_limit), WithJsonSchema(_BYTES_SCHE
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool):
-        raise refuse(f"{value!r} is not a number", "write a number")
+        raise refuse(f"{shown(value)} is not a number", "write a number")
     return value
 
 
@@ -153,62 +156,36 @@ Number = BeforeValidator(_number)
 """Refuses true and false, which pydantic takes for 1 and 0."""
 
 
-def _cidr(value: Any) -> str:
-    right = "write a network in CIDR form, for example 10.0.0.0/8 or 203.0.113.7/32"
-    if not isinstance(value, str) or "/" not in value:
-        raise refuse(f"{value!r} is not a network", right)
-    try:
-        return str(ipaddress.ip_network(value))
-    except ValueError as error:
-        raise refuse(f"{value!r} is not a network ({error})", right) from None
-
-
-Cidr = Annotated[
-    str, BeforeValidator(_cidr), WithJsonSchema({"type": "string", "pattern": r"^[0-9a-fA-F.:]+/\d{1,3}$"})
-]
-
-
-def _subnet(value: Any) -> str:
-    text = _cidr(value)
-    network = ipaddress.ip_network(text)
-    if network.version != 4 or network.prefixlen > 28:
-        right = "write an IPv4 network of /28 or wider, for example 172.28.83.0/24"
-        raise refuse(f"{value!r} has no room for the services' network", right)
-    return text
-
-
-Subnet = Annotated[str, BeforeValidator(_subnet), WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+/\d{1,2}$"})]
-
-
 def _image(value: Any) -> str:
     right = "name a version or, better, a digest, for example registry.example/identity:1.4.2 or …@sha256:<64 hex>"
     match = _IMAGE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise refuse(f"{value!r} is not an image", right)
+        raise refuse(f"{shown(value)} is not an image", right)
     if match["digest"] is None and match["tag"] in (None, "latest"):
-        raise refuse(f"{value!r} names no version: what runs would change without a change here", right)
+        raise refuse(f"{shown(value)} names no version: what runs would change without a change here", right)
     return str(value)
 
 
 Image = Annotated[str, BeforeValidator(_image), WithJsonSchema({"type": "string"})]
 
 
-_ADDRESS = "write an IP address or a host name"
+def repository(image: str) -> str:
+    """What an image is, whichever registry it comes from and whatever its tag or digest."""
+    parts = image.split("@", maxsplit=1)[0].split("/")
+    parts[-1] = parts[-1].split(":")[0]
+    registry = len(parts) > 1 and ("." in parts[0] or ":" in parts[0] or parts[0] == "localhost")
+    return "/".join(parts[1:] if registry else parts)
 
 
-def _address(value: Any) -> str:
-    if not isinstance(value, str):
-        raise refuse(f"{value!r} is not an address", _ADDRESS)
-    label = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-    if re.fullmatch(rf"{label}(\.{label})*", value) and not re.fullmatch(r"[0-9.]+", value):
-        return value
-    try:
-        return str(ipaddress.ip_address(value))
-    except ValueError:
-        raise refuse(f"{value!r} is not an address", _ADDRESS) from None
+def _command(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if value and not value[0].strip():
+        raise refuse(f"{shown(value[0])} is no program", "name what to start, for example [python, main.py]")
+    return value
 
 
-Address = Annotated[str, BeforeValidator(_address), WithJsonSchema({"type": "string"})]
+Runnable = AfterValidator(_command)
+"""Refuses a command that starts with nothing: only its launch would fail."""
+
 
 SECRET = "[secret]"
 """What stands in a plan for a secret's value: the value itself never enters one (D6)."""

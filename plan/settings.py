@@ -5,22 +5,21 @@ Each field's description ends up in the generated JSON Schema (`schema/stack.sch
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from plan.catalog import Chain, EditionName, Group, Kind, Mode, Runtime
+from plan.network import Address, Cidr, HostKey, Subnet, Url
 from plan.semantic import (
-    Address,
     Bytes,
-    Cidr,
     Image,
     MemoryLimit,
     Number,
     Port,
     PortRange,
+    Runnable,
     Secret,
-    Subnet,
     parse_bytes,
 )
 
@@ -45,6 +44,19 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nothing(cls, given: object) -> object:
+        """A key with nothing behind it is absent, where it may be: YAML reads it as null."""
+        if not isinstance(given, dict):
+            return given
+        values, fields = cast("dict[str, Any]", given), cls.model_fields
+        return {
+            key: value
+            for key, value in values.items()
+            if value is not None or key not in fields or fields[key].is_required()
+        }
+
 
 class Amounts(Strict):
     """What something takes of its host, or leaves of it."""
@@ -64,7 +76,7 @@ class Host(Strict):
     reserve: Amounts = Field(default_factory=Amounts, description="what the system itself and its daemons keep")
     user: OneLine = Field(default="root", description="SSH user")
     ssh_port: Port = Field(default=22, description="SSH port")
-    host_key: OneLine | None = Field(
+    host_key: HostKey | None = Field(
         default=None, description="the server's public host key (ssh-ed25519 AAAA…); pinned, no other is trusted"
     )
     root: OneLine | None = Field(
@@ -94,7 +106,7 @@ class Service(Placement):
     needs: tuple[ServiceName, ...] | None = Field(default=None, description="services that it needs (P5)")
     databases: tuple[ServiceName, ...] | None = Field(default=None, description="databases that it needs (P5)")
     chains: bool | None = Field(default=None, description="whether it gets the chains' settings")
-    command: tuple[OneLine, ...] | None = Field(
+    command: Annotated[tuple[OneLine, ...] | None, Runnable] = Field(
         default=None, min_length=1, description="what runs instead of the stand-in (process); {port} is replaced"
     )
     folder: OneLine | None = Field(
@@ -141,7 +153,6 @@ class Existing(Strict):
     """A service that already runs on the host: reused, integrated with, or only known to be there (P2, P3, D20)."""
 
     ports: tuple[Port, ...] = Field(min_length=1, description="the ports that it owns")
-    when_missing: Literal["notice", "fail"] = Field(default="notice", description="what happens when it doesn't answer")
     cpus: Cores = Field(default=0, description="CPU cores that it takes")
     memory: Bytes = Field(default=0, description="memory that it takes")
     disk: Bytes = Field(default=0, description="disk that it takes")
@@ -150,9 +161,7 @@ class Existing(Strict):
 class ChainSettings(Strict):
     """How a chain is reached. Its credentials are secrets, never here."""
 
-    endpoint: Annotated[OneLine, StringConstraints(pattern=r"^(https?|wss?)://\S+$")] = Field(
-        description="URL of the chain's node or gateway"
-    )
+    endpoint: Url = Field(description="URL of the chain's node or gateway")
     chain_id: OneLine = Field(description="the chain's id")
 
 

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     outputs.add_argument("--json", action="store_true")
     outputs.add_argument("--show-secrets", action="store_true")
     verbs.add_parser("encrypt", parents=[shared], help="a secret (typed, or on stdin) as the stack file holds it")
-    verbs.add_parser("owner", parents=[shared], help="which engine has the stack: none, standalone or pulumi")
+    verbs.add_parser("owner", parents=[shared], help="which engine has the stack: none, standalone, pulumi or unknown")
     handover = verbs.add_parser("handover", parents=[shared], help="give the stack to the other engine")
     handover.add_argument("--to", choices=("pulumi", "standalone"), required=True)
     return parser
@@ -73,6 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `outputs | head`: whoever listened has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except PermissionError as bad:
+        print(
+            f"error: {bad.filename}: permission denied; whose is it? (`sudo make up` leaves files of root)",
+            file=sys.stderr,
+        )
+        return 1
     except UserError as bad:
         if getattr(args, "json", False):
             print(json.dumps({"verb": args.verb, "stack": args.stack, "ok": False, "errors": [str(bad)]}))
@@ -84,9 +90,16 @@ def open_state(stack: Stack) -> tuple[Keyring, StateFile]:
     """The stack's keyring and its state, not loaded yet; key derivation is under way if it will be needed."""
     keyring = Keyring(passphrase_from_environment())
     state = StateFile(StateFile.path_of(stack.project.folder, stack.name), keyring)
-    if stack.salt and (stack.has_secure() or (state.path.exists() and '"ciphertext"' in state.path.read_text())):
+    if stack.salt and (stack.has_secure() or _holds_secrets(state.path)):
         keyring.prefetch(stack.salt)
     return keyring, state
+
+
+def _holds_secrets(path: Path) -> bool:
+    try:
+        return b'"ciphertext"' in path.read_bytes()
+    except OSError:
+        return False  # there is none yet; a file that can't be read is spoken of when it is
 
 
 def stack_outputs(state: StateFile) -> Props:
@@ -99,8 +112,11 @@ def _outputs(stack: Stack, args: argparse.Namespace) -> int:
     from standalone.display import output_lines
     from standalone.values import masked
 
-    if ownership.owner(stack) == "pulumi":
+    owner = ownership.owner(stack)
+    if owner == "pulumi":
         raise UserError(f"stack {stack.name} belongs to the Pulumi CLI: pulumi stack output -s {stack.name}")
+    if owner == "unknown":
+        raise UserError(f"{ownership.blind(stack)}: pulumi stack output -s {stack.name}")
     _, state = open_state(stack)
     state.load()
     outputs = stack_outputs(state)
@@ -133,7 +149,10 @@ def _encrypt(stack: Stack) -> int:
     """`pulumi config set --secret` for who has no CLI: prints the stack file's text; changes only its salt."""
     keyring = Keyring(passphrase_from_environment())
     crypter = keyring.crypter(stack.salt) if stack.salt else keyring.new_salt()
-    text = getpass.getpass("secret: ") if sys.stdin.isatty() else sys.stdin.read().removesuffix("\n")
+    try:
+        text = getpass.getpass("secret: ") if sys.stdin.isatty() else sys.stdin.read().removesuffix("\n")
+    except (KeyboardInterrupt, EOFError):
+        raise UserError("no secret was given; nothing was changed") from None
     if not text:
         raise UserError("no secret was given: type it, or pass it on stdin")
     if not stack.salt:

@@ -20,13 +20,14 @@ def delete_all(session: Session, doomed: list[Resource], parallel: int) -> bool:
     clean = True
     with ThreadPoolExecutor(parallel, "delete") as pool:
         while waiting or running:
-            for key, resource in list(waiting.items()):
-                if resource.urn in kept:
-                    clean = False
+            # Until there is none left: what is kept keeps what it needs in turn, whatever the order in `waiting`.
+            while held := [resource for resource in waiting.values() if resource.urn in kept]:
+                clean = False
+                for resource in held:
                     step = Step(Op.DELETE, resource.urn, resource.type, old=resource)
                     session.report.ended(step, "skipped", f"not deleted: {kept[resource.urn]} is still there")
                     _keep_needed(kept, resource)
-                    del waiting[key]
+                    del waiting[id(resource)]
             others = [*waiting.values(), *running.values()]
             ready = [r for r in waiting.values() if not any(r.urn in o.needs() for o in others if o is not r)]
             for resource in ready:
@@ -103,6 +104,26 @@ def leftovers(session: Session, registered: set[str]) -> list[Resource]:
         if urn not in registered and urn not in used and resource.type != STACK_TYPE
     ]
     return gone + interrupted_creations(session, registered)
+
+
+def bound_to(session: Session, failed: set[str], leftovers: list[Resource]) -> set[str]:
+    """The URNs of leftovers that must wait for a run without this failure.
+
+    What failed or was skipped is in the world as it was, and needs what it needed; and what depends on it may be a
+    leftover only because the program could not come to it (`a.stdout.apply(…)`).
+    """
+    known = {**session.state.live(), **{r.urn: r for r in leftovers}}
+    unsure = set(failed)
+    while more := {r.urn for r in leftovers if r.urn not in unsure and r.needs() & unsure}:
+        unsure |= more
+    bound: set[str] = set()
+    waiting = list(unsure)
+    while waiting:
+        urn = waiting.pop()
+        if urn not in bound:
+            bound.add(urn)
+            waiting += known[urn].needs() if urn in known else ()
+    return bound
 
 
 def interrupted_creations(session: Session, registered: set[str]) -> list[Resource]:

@@ -161,9 +161,24 @@ def _lines(value: Value) -> list[str] | None:
     return value.splitlines() if "\n" in value.rstrip("\n") else None
 
 
+def _document(value: Value) -> dict[str, Value] | list[Value] | None:
+    """The JSON document in a text, or None."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return cast("dict[str, Value] | list[Value]", json.loads(value))
+        except ValueError:
+            return None
+    return None
+
+
 def describe(change: Change, redact: Redactor) -> list[str]:
-    """The lines that show a change: `path: old -> new`, or a short unified diff of what has many lines."""
+    """The lines that show a change: `path: old -> new`, of a JSON document those of what differs in it, or a diff."""
     sign = {"add": "+", "delete": "-", "update": "~"}[change.kind]
+    old_document, new_document = _document(change.old), _document(change.new)
+    if change.kind == "update" and old_document is not None and new_document is not None:
+        inner = changes(old_document, new_document, change.path)
+        if len(inner) <= DIFF_LINES:
+            return [line for each in inner for line in describe(each, redact)]
     before, after = _lines(change.old), _lines(change.new)
     if change.kind == "update" and before is not None and after is not None:
         diff = list(difflib.unified_diff(before, after, "", "", lineterm="", n=1))[2:]

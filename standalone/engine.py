@@ -190,7 +190,11 @@ class Engine(MockMonitor):
 
     def _preview(self, step: Step) -> Any:
         new, old = cast(Resource, step.new), step.old
-        self.session.report.ended(step, "planned")
+        refusal = _protection(step)
+        if refusal:
+            self.session.report.ended(step, "refused", f"`up` would refuse this: {refusal}")
+        else:
+            self.session.report.ended(step, "planned")
         if step.op is Op.SAME and old is not None:
             return answer(step.urn, old.id, old.outputs)
         kept_id = old.id if old is not None and step.op is Op.UPDATE else ""
@@ -244,9 +248,10 @@ class Engine(MockMonitor):
         """Create, update or replace. Raises CommandFailed; the state is right either way."""
         new, old, session = cast(Resource, step.new), step.old, self.session
         if step.op is Op.REPLACE and old is not None:
-            if old.protect:
-                raise CommandFailed("it is protected and can't be replaced: take `protect` away first")
-            if delete_first:
+            refusal = _protection(step)
+            if refusal:
+                raise CommandFailed(refusal)
+            if delete_first and not old.retain_on_delete:
                 with session.operation(old, "deleting"):
                     session.run(step, "delete", old, old)
                     old.pending_replacement = True
@@ -290,6 +295,13 @@ class Engine(MockMonitor):
         if has_secret(outputs):
             self.session.allow_secrets()
         return outputs
+
+
+def _protection(step: Step) -> str:
+    """Why a resource may not be replaced; empty when it may."""
+    if step.op is Op.REPLACE and step.old is not None and step.old.protect:
+        return "it is protected and can't be replaced: take `protect` away first"
+    return ""
 
 
 def unsupported(type_: str, custom: bool) -> str:

@@ -11,33 +11,40 @@ import json
 import os
 import shutil
 import subprocess
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote
 
 from standalone.crypto import Keyring
 from standalone.errors import UserError
-from standalone.stackfile import Stack
-from standalone.state import StateFile, write_atomically
+from standalone.stackfile import Project, Stack
+from standalone.state import DAMAGE, StateFile, check_form, read_deployment, write_atomically
 
 BACKEND = ".state"
 _OWN_TYPES = ("pulumi:pulumi:Stack", "pulumi:providers:")
 
 
-def backend_folder(stack: Stack) -> Path | None:
+def _backend_url(project: Project, environ: Mapping[str, str]) -> str:
+    return environ.get("PULUMI_BACKEND_URL") or project.backend or f"file://./{BACKEND}"
+
+
+def backend_folder(project: Project, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The CLI's local backend folder; None when its backend is elsewhere (a bucket), where we can't look."""
-    url = os.environ.get("PULUMI_BACKEND_URL") or stack.project.backend or f"file://./{BACKEND}"
+    url = _backend_url(project, environ)
     if not url.startswith("file://"):
         return None
-    path = url.removeprefix("file://")
-    return stack.project.folder / Path(path.replace("~", str(Path.home()), 1) if path.startswith("~") else path)
+    path = unquote(url.removeprefix("file://").partition("?")[0])  # behind the `?` stands how, not where
+    return project.folder / os.path.expanduser(path)  # noqa: PTH111 (Path's raises for an unknown `~name`)
 
 
-def checkpoint_path(stack: Stack) -> Path | None:
-    """The CLI's checkpoint of this stack, if there is one."""
-    folder = backend_folder(stack)
+def checkpoint_path(project: Project, stack: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The CLI's checkpoint of a stack, if there is one."""
+    folder = backend_folder(project, environ)
     if folder is None:
         return None
-    base = folder / ".pulumi" / "stacks" / stack.project.name / f"{stack.name}.json"
+    base = folder / ".pulumi" / "stacks" / project.name / f"{stack}.json"
     return next((path for path in (base, base.with_name(f"{base.name}.gz")) if path.exists()), None)
 
 
@@ -46,9 +53,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         raw = path.read_bytes()
         document = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-        return cast("dict[str, Any]", document["checkpoint"].get("latest") or {})
-    except (OSError, ValueError, KeyError) as bad:
+        deployment: Any = document["checkpoint"].get("latest") or {}
+        check_form(deployment)
+    except (OSError, EOFError, zlib.error, *DAMAGE) as bad:
         raise UserError(f"can't read the CLI's checkpoint {path}: {bad}") from None
+    return cast("dict[str, Any]", deployment)
 
 
 def _has_resources(deployment: dict[str, Any]) -> bool:
@@ -59,10 +68,15 @@ def _has_resources(deployment: dict[str, Any]) -> bool:
 
 
 def owner(stack: Stack) -> str:
-    """`none`, `standalone` or `pulumi`. Raises UserError when both have resources."""
+    """`none`, `standalone`, `pulumi`, or `unknown` where the CLI's backend can't be looked at and we have nothing.
+
+    Raises UserError when both have resources.
+    """
     ours = StateFile.path_of(stack.project.folder, stack.name)
-    have_we = ours.exists() and _has_resources(json.loads(ours.read_text()).get("deployment") or {})
-    theirs = checkpoint_path(stack)
+    have_we = _has_resources(read_deployment(ours) or {})
+    if backend_folder(stack.project) is None:
+        return "standalone" if have_we else "unknown"
+    theirs = checkpoint_path(stack.project, stack.name)
     have_they = theirs is not None and _has_resources(read_checkpoint(theirs))
     if have_we and have_they:
         raise UserError(
@@ -72,13 +86,38 @@ def owner(stack: Stack) -> str:
     return "standalone" if have_we else "pulumi" if have_they else "none"
 
 
-def refuse_if_pulumis(stack: Stack) -> None:
-    """Raise UserError when the CLI has this stack's resources: two engines would not know of each other's work."""
-    if owner(stack) == "pulumi":
+def blind(stack: Stack) -> str:
+    """What is to be said where the owner is unknown."""
+    url = _backend_url(stack.project, os.environ).partition("?")[0]  # what stands behind it may be a credential
+    return f"stack {stack.name} may be the Pulumi CLI's: its backend {url} can't be looked at from here"
+
+
+def refuse_unless_ours(stack: Stack) -> None:
+    """Raise UserError when the CLI has, may have or is making this stack's resources: two engines would not know of
+    each other's work. Call it with the stack's lock held.
+    """
+    who = owner(stack)
+    if who == "unknown":
         raise UserError(
-            f"stack {stack.name} belongs to the Pulumi CLI ({checkpoint_path(stack)}).\n"
+            f"{blind(stack)}.\nUse the CLI (pulumi up -s {stack.name}); standalone can tell whose it is where the "
+            "backend is a local folder (Pulumi.yaml's `backend`, PULUMI_BACKEND_URL)"
+        )
+    if who == "pulumi":
+        raise UserError(
+            f"stack {stack.name} belongs to the Pulumi CLI ({checkpoint_path(stack.project, stack.name)}).\n"
             f"Use the CLI (pulumi up -s {stack.name}), or hand the stack over first:\n"
             f"  python -m standalone handover --to standalone --stack {stack.name}"
+        )
+    _refuse_while_the_cli_works(stack)
+
+
+def _refuse_while_the_cli_works(stack: Stack) -> None:
+    folder = backend_folder(stack.project)
+    locks = (folder or Path()) / ".pulumi" / "locks" / "organization" / stack.project.name / stack.name
+    if folder is not None and locks.exists() and any(locks.iterdir()):
+        raise UserError(
+            f"the Pulumi CLI works on this stack just now ({locks}); wait until it has finished, or, when it was "
+            f"killed: pulumi cancel -s {stack.name}"
         )
 
 
@@ -110,7 +149,7 @@ def to_pulumi(stack: Stack, state: StateFile) -> list[str]:
 
 
 def _pulumi(stack: Stack, command: list[str]) -> None:
-    folder = backend_folder(stack)
+    folder = backend_folder(stack.project)
     if folder is not None:
         folder.mkdir(exist_ok=True)
     fallback = {} if stack.project.backend else {"PULUMI_BACKEND_URL": f"file://{stack.project.folder / BACKEND}"}
@@ -129,12 +168,10 @@ def _pulumi(stack: Stack, command: list[str]) -> None:
 
 def to_standalone(stack: Stack, keyring: Keyring) -> list[str]:
     """Take over a stack of the CLI's local backend. Its checkpoint is kept aside under another name."""
-    path = checkpoint_path(stack)
+    path = checkpoint_path(stack.project, stack.name)
     if path is None or owner(stack) != "pulumi":
         raise UserError(f"nothing to take over: the owner of stack {stack.name} is {owner(stack)}")
-    locks = path.parent.parent.parent / "locks" / "organization" / stack.project.name / stack.name
-    if locks.exists() and any(locks.iterdir()):
-        raise UserError(f"the Pulumi CLI works on this stack just now ({locks})")
+    _refuse_while_the_cli_works(stack)
     state = StateFile(StateFile.path_of(stack.project.folder, stack.name), keyring)
     state.adopt(read_checkpoint(path))
     if state.pending:

@@ -36,8 +36,9 @@ def run(stack: Stack, args: argparse.Namespace) -> int:
     keyring, state = open_state(stack)
     with contextlib.ExitStack() as cleanup:
         if not dry_run:
-            ownership.refuse_if_pulumis(stack)
+            # The lock first: until it is held, the owner may change (a handover, the CLI's first `up` under `make`).
             cleanup.enter_context(exclusive(state.path, args.verb))
+            ownership.refuse_unless_ours(stack)
         redact = Redactor()
         report = _report(args, redact, dry_run, cleanup)
         session = Session(stack, keyring, state, report, Control(), redact, dry_run)
@@ -93,8 +94,11 @@ def _config(session: Session) -> StackConfig:
 
 
 def _up_or_preview(session: Session, args: argparse.Namespace) -> int:
-    if session.dry_run and ownership.owner(session.stack) == "pulumi":
+    owner = ownership.owner(session.stack) if session.dry_run else ""
+    if owner == "pulumi":
         session.report.notice("info", "the Pulumi CLI has this stack's state: this preview begins from nothing")
+    elif owner == "unknown":
+        session.report.notice("warning", f"{ownership.blind(session.stack)}: this preview begins from nothing")
     # pulumi's import takes 0.3 s; a key derivation that is under way goes on beside it.
     from standalone.engine import Engine
     from standalone.program import Program, explain
@@ -119,13 +123,17 @@ def _finish(session: Session, engine: Any, program: Any, parallel: int) -> Props
     from standalone.engine import keep_known
 
     whole = not program.errors and not session.report.failed() and not program.refused
+    leftovers = destroy.leftovers(session, set(engine.goals))
     if whole or (session.dry_run and not program.errors):
-        registered = set(engine.goals)
-        destroy.delete_all(session, [*destroy.replaced(session), *destroy.leftovers(session, registered)], parallel)
+        destroy.delete_all(session, [*destroy.replaced(session), *leftovers], parallel)
     elif engine.goals:
         done = [r for r in destroy.replaced(session) if r.urn in engine.goals and r.urn not in engine.failed]
-        destroy.delete_all(session, done, parallel)
-        _say_what_stays(session, engine)
+        # Where the program came to its end, what it doesn't want any more goes in spite of failures: the old service
+        # of a renamed one holds its port, and would make every `up` fail.
+        complete = not (program.errors or program.refused or session.report.errors or session.control.stopping.is_set())
+        kept = destroy.bound_to(session, set(engine.failed), leftovers) if complete else {r.urn for r in leftovers}
+        destroy.delete_all(session, [*done, *(r for r in leftovers if r.urn not in kept)], parallel)
+        _say_what_stays(session, [r for r in leftovers if r.urn in kept])
     if session.dry_run:
         return program.outputs
     root = next((r for r in session.state.resources if r.type == STACK_TYPE), None)
@@ -142,8 +150,7 @@ def _finish(session: Session, engine: Any, program: Any, parallel: int) -> Props
     return outputs
 
 
-def _say_what_stays(session: Session, engine: Any) -> None:
-    left = destroy.leftovers(session, set(engine.goals))
+def _say_what_stays(session: Session, left: list[Resource]) -> None:
     gone = [r.name for r in left if r.custom and r.type != PROVIDER]
     if gone:
         names = ", ".join(sorted(gone))

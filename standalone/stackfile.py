@@ -9,71 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from standalone.crypto import Keyring
 from standalone.errors import UserError
 from standalone.values import MASK
-
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_Base):
-    """YAML 1.2 scalars, as Go's parser has them (`8301:22`, `2025-01-27`, `on` are text); a key twice is an error."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is there twice", key.start_mark
-                )
-            seen.add(key.value)
-        return _Base.construct_mapping(self, node, deep=deep)
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)",
-        list("-+.0123456789"),
-    ),
-    ("merge", r"<<", ["<"]),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-
-
-def _int(loader: Any, node: Any) -> int:
-    text = str(loader.construct_scalar(node))
-    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _int)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that is a mapping. Raises UserError with the line of the mistake."""
-    try:
-        data = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 (a safe loader)
-    except yaml.MarkedYAMLError as bad:
-        mark = bad.problem_mark or bad.context_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UserError(f"{path.name}{where}: {bad.problem or bad.context}") from None
-    except yaml.YAMLError as bad:
-        raise UserError(f"{path.name}: {bad}") from None
-    except (OSError, UnicodeDecodeError) as bad:
-        raise UserError(f"can't read {path}: {bad}") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise UserError(
-            f"{path.name}: expected keys and values at the top, found a {type(cast(object, data)).__name__}"
-        )
-    return cast("dict[str, Any]", data)
+from standalone.yamlfile import read_yaml
 
 
 def _mapping(data: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
@@ -144,7 +83,10 @@ class Stack:
         data = read_yaml(path)
         if data.get("secretsprovider") not in (None, "passphrase") or data.get("encryptedkey"):
             raise UserError(f"{path.name}: only the passphrase secrets provider can be read here")
-        return Stack(project, name, path, _mapping(data, "config", path), data.get("encryptionsalt"))
+        salt: object = data.get("encryptionsalt")
+        if not isinstance(salt, str | None):
+            raise UserError(f"{path.name}: encryptionsalt is not a text")
+        return Stack(project, name, path, _mapping(data, "config", path), salt)
 
     def has_secure(self) -> bool:
         """Whether a value is encrypted."""
@@ -163,8 +105,10 @@ class Stack:
     def resolve(self, keyring: Keyring, placeholders: bool) -> StackConfig:
         """The configuration with project defaults and opened secrets.
 
-        With `placeholders` and no passphrase, secrets become a placeholder (previews); else that is a UserError.
+        With `placeholders` and no passphrase, secrets become the text `[secret]` (previews: docs/contracts.md); else
+        that is a UserError.
         """
+        refuse_clear_secrets(self.project.name, self.path.name, self.config)
         closed = self.has_secure() and placeholders and not keyring.open
         values: dict[str, str] = {}
         secret_keys: list[str] = []
@@ -172,7 +116,7 @@ class Stack:
         for key, raw in self.config.items():
             full = _full_key(self.project.name, key, self.path.name)
             value = self._open(raw, None if closed else keyring, opened)
-            values[full] = _as_text(value)
+            values[full] = "" if value is None else _as_text(value)  # as the CLI has it
             if _has_secure(raw):
                 secret_keys.append(full)
         self._apply_schema(values, secret_keys)
@@ -187,7 +131,7 @@ class Stack:
             opened.append(keyring.crypter(self.salt).decrypt(str(raw["secure"])))
             return opened[-1]
         if isinstance(raw, dict):
-            return {str(k): self._open(v, keyring, opened) for k, v in cast("dict[Any, Any]", raw).items()}
+            return {_as_text(k): self._open(v, keyring, opened) for k, v in cast("dict[Any, Any]", raw).items()}
         if isinstance(raw, list):
             return [self._open(v, keyring, opened) for v in cast("list[Any]", raw)]
         return raw
@@ -209,6 +153,32 @@ class Stack:
             raise UserError(
                 f"{self.path.name}: missing configuration value{'s' * (len(missing) > 1)}: {', '.join(missing)}"
             )
+
+
+def check_secrets(folder: Path, stack: str) -> None:
+    """Raise UserError when a stack file holds a secret in clear; for who runs the stack with the CLI.
+
+    The program can't see it there: the CLI takes the whole map for secret as soon as one value in it is encrypted.
+    """
+    path = folder / f"Pulumi.{stack}.yaml"
+    refuse_clear_secrets(Project.load(folder).name, path.name, _mapping(read_yaml(path), "config", path))
+
+
+def refuse_clear_secrets(project: str, file: str, config: dict[str, Any]) -> None:
+    """Raise UserError naming each entry of the project's `secrets` that isn't encrypted."""
+    clear: list[str] = []
+    for key, raw in config.items():
+        if _full_key(project, key, file) != f"{project}:secrets" or raw is None or _is_secure(raw):
+            continue
+        entries = cast("dict[Any, Any]", raw) if isinstance(raw, dict) else {}
+        clear += [f"{key}.{name}" for name, value in entries.items() if not _is_secure(value)]
+        clear += [str(key)] if not isinstance(raw, dict) else []
+    if clear:
+        stack = file.removeprefix("Pulumi.").removesuffix(".yaml")
+        raise UserError(
+            f"{file}: not encrypted: {', '.join(clear)}. `make encrypt STACK={stack}` turns each into the "
+            "{secure: …} to write in its place; whoever has seen this file may know what stood there"
+        )
 
 
 def _is_secure(raw: Any) -> bool:

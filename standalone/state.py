@@ -185,20 +185,21 @@ def encode_resource(resource: Resource, codec: Codec) -> dict[str, Any]:
 def in_order(resources: list[Resource]) -> list[Resource]:
     """Dependencies before dependents, as a deployment must be; replaced ones last; else as they came."""
     by_urn = {r.urn: r for r in resources if not r.delete}
-    done: set[str] = set()
+    begun: set[str] = set()
     ordered: list[Resource] = []
-
-    def visit(resource: Resource) -> None:
-        if resource.urn in done:
-            return
-        done.add(resource.urn)
-        for urn in sorted(resource.needs()):
-            if urn in by_urn:
-                visit(by_urn[urn])
-        ordered.append(resource)
-
-    for resource in by_urn.values():
-        visit(resource)
+    for first in by_urn.values():
+        # Depth first, without recursion: a chain may be longer than Python's stack is deep.
+        stack = [(first, iter(sorted(first.needs())))] if first.urn not in begun else []
+        begun.add(first.urn)
+        while stack:
+            resource, needs = stack[-1]
+            following = next((by_urn[urn] for urn in needs if urn in by_urn and urn not in begun), None)
+            if following is None:
+                ordered.append(resource)
+                stack.pop()
+            else:
+                begun.add(following.urn)
+                stack.append((following, iter(sorted(following.needs()))))
     return ordered + [r for r in resources if r.delete]
 
 
@@ -224,16 +225,14 @@ class StateFile:
 
     def load(self) -> None:
         """Read the file, if there is one. Raises UserError when it is damaged, WrongPassphrase on a wrong one."""
-        try:
-            text = self.path.read_text()
-        except FileNotFoundError:
+        deployment = read_deployment(self.path)
+        if deployment is None:
             return
         try:
-            document = json.loads(text)
-            self.adopt(document["deployment"])
-        except (ValueError, KeyError, TypeError) as bad:
-            raise UserError(f"{self.path} is not a deployment of ours ({bad}); put a backup in its place") from None
-        self._written_text = self._stable(document["deployment"])
+            self.adopt(deployment)
+        except DAMAGE as bad:
+            raise _damaged(self.path, bad) from None
+        self._written_text = self._stable(deployment)
 
     def adopt(self, deployment: dict[str, Any]) -> None:
         """Take over a deployment (ours, or one that the CLI exported)."""
@@ -294,6 +293,37 @@ class StateFile:
                 write_atomically(self.path, json.dumps({"version": 3, "deployment": deployment}, indent=1) + "\n")
                 self._written_text = stable
             self._written = version
+
+
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading raises where a document isn't of the form that was expected."""
+
+
+def read_deployment(path: Path) -> dict[str, Any] | None:
+    """The deployment in a state file of ours; None when there is no file. Raises UserError when it is damaged."""
+    try:
+        deployment: Any = json.loads(path.read_bytes())["deployment"]
+        check_form(deployment)
+    except FileNotFoundError:
+        return None
+    except OSError as bad:
+        raise UserError(f"can't read {path}: {bad.strerror}") from None
+    except DAMAGE as bad:
+        raise _damaged(path, bad) from None
+    return deployment
+
+
+def check_form(deployment: Any) -> None:
+    """Raise one of DAMAGE unless this has a deployment's form, as far as it is looked at before it is adopted."""
+    operations = cast("list[dict[str, Any]]", deployment.get("pending_operations") or [])
+    resources = cast("list[dict[str, Any]]", deployment.get("resources") or [])
+    for raw in [*resources, *(operation["resource"] for operation in operations)]:
+        if not isinstance(raw["type"], str) or raw["urn"].count("::") < 3:
+            raise ValueError("a resource without a type or a URN")
+
+
+def _damaged(path: Path, bad: Exception) -> UserError:
+    return UserError(f"{path} is not a deployment of ours ({bad}); put a backup in its place")
 
 
 def salt_of(deployment: dict[str, Any]) -> str | None:

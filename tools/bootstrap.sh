@@ -116,6 +116,10 @@ sync() {
     fi
     echo "installing what uv.lock says ($1)" >&2
     # shellcheck disable=SC2086 # no group is no argument
+    # Who told pip about a company's certificate means uv as well, which reads another variable.
+    if [ -n "${PIP_CERT:-}" ] && [ -z "${SSL_CERT_FILE:-}" ]; then
+        export SSL_CERT_FILE="$PIP_CERT"
+    fi
     UV_PYTHON_DOWNLOADS=never "$uv" sync --frozen --compile-bytecode --quiet $groups --python "$python" || {
         # Cut short by a signal: the lock stays, the next run begins afresh. Refused (no network): nothing is broken.
         [ $? -le 128 ] || held=

@@ -84,7 +84,11 @@ def owner(stack: str) -> Iterator[Finding]:
     engine = "pulumi" if stackfiles.find_cli(dict(os.environ)) else "standalone"
     if os.environ.get("ENGINE") in ("pulumi", "standalone"):
         engine = os.environ["ENGINE"]
-    if name not in ("none", engine):
+    if name == "unknown" and engine == "standalone":
+        yield missing("who owns the stack: its backend isn't on this machine", "`make pulumi`: the CLI can ask it")
+    elif name == "unknown":
+        yield note("its backend isn't on this machine: the CLI asks it when it runs")
+    elif name not in ("none", engine):
         yield missing(
             f"the stack is owned by {name}, and `make` would use {engine}",
             f"`make handover STACK={stack} TO={engine}`, or ENGINE={name} with each command",
@@ -120,8 +124,12 @@ def secret_things(stack: str) -> Iterator[Finding]:
         return
     from standalone.crypto import Keyring
     from standalone.errors import UserError
-    from standalone.stackfile import Project, Stack
+    from standalone.stackfile import Project, Stack, check_secrets
 
+    try:
+        check_secrets(ROOT, stack)
+    except UserError:
+        return  # stack_file() has said it
     try:
         read = Stack.load(Project.load(ROOT), stack)
         if read.has_secure():

@@ -78,13 +78,21 @@ def ask_owner(stack: str, env: dict[str, str]) -> subprocess.Popen[str]:
 def refuse_others(stack: str, engine: str, answer: subprocess.Popen[str]) -> None:
     owner = answer.communicate()[0].strip()
     if answer.returncode != 0:
-        raise Refused(f"can't tell which engine owns the stack {stack} (its own words are above)")
+        sys.exit(answer.returncode)  # it has said why
     if owner == OTHER[engine]:
         raise Refused(
             f"the stack {stack} is owned by {owner}; running it with {engine} would make everything twice",
             f"`make handover STACK={stack} TO={engine}` gives its state to {engine}",
             f"or go on with {owner}: the same command with ENGINE={owner}",
         )
+
+
+def hold(stack: str, verb: str) -> None:
+    """Take the lock that standalone takes, and keep it for the CLI that this process becomes."""
+    from standalone.lock import take
+    from standalone.state import StateFile
+
+    os.set_inheritable(take(StateFile.path_of(ROOT, stack), f"pulumi {verb}"), True)
 
 
 def run_standalone(verb: str, stack: str, more: list[str], env: dict[str, str]) -> NoReturn:
@@ -119,11 +127,14 @@ class Cli:
 
     def exists(self) -> bool:
         """Is the stack in the backend? A local folder is looked at, any other backend is asked."""
-        folder = stackfiles.backend_folder(self.env)
+        from standalone.ownership import backend_folder, checkpoint_path
+        from standalone.stackfile import Project
+
+        project = Project.load(ROOT)
+        folder = backend_folder(project, self.env)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            kept = folder / ".pulumi" / "stacks" / stackfiles.project_name()
-            return any((kept / f"{self.stack}{suffix}").exists() for suffix in (".json", ".json.gz"))
+            return checkpoint_path(project, self.stack, self.env) is not None
         asked = self.quietly("stack", "select", self.stack)
         if asked.returncode != 0 and "no stack named" not in asked.stderr:
             raise Refused(f"the backend can't be asked: {asked.stderr.strip()}")
@@ -178,7 +189,9 @@ class Cli:
             self.env.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
             steps = [["stack", "init", self.stack, "--no-select"]]
             if copy.secure_paths:
-                values = [part for path in copy.secure_paths for part in ("--secret", f"{path}=placeholder")]
+                values = [
+                    part for path in copy.secure_paths for part in ("--secret", f"{path}={stackfiles.PLACEHOLDER}")
+                ]
                 steps.append(["config", "set-all", "--path", "--stack", self.stack, *values])
             for step in steps:
                 done = self.quietly("-C", str(copy.folder), *step, **apart)
@@ -204,6 +217,16 @@ def handover(stack: str, to: str, more: list[str], env: dict[str, str]) -> NoRet
 
 
 def main(arguments: list[str]) -> int:
+    sys.path.insert(0, str(ROOT))
+    from standalone.errors import UserError
+
+    try:
+        return run(arguments)
+    except UserError as bad:
+        raise Refused(str(bad)) from None
+
+
+def run(arguments: list[str]) -> int:
     verb = arguments[0] if arguments else ""
     if verb not in VERBS:
         raise Refused(f"usage: engine.py {'|'.join(VERBS)}")
@@ -216,7 +239,13 @@ def main(arguments: list[str]) -> int:
         handover(stack, os.environ.get("TO", ""), more, env)
     if verb == "encrypt":  # the same for both engines: it only makes a text for the stack file
         run_standalone(verb, stack, more, env)
+    if verb in ("up", "preview"):
+        from standalone.stackfile import check_secrets
+
+        check_secrets(ROOT, stack)
     engine, path = choose(os.environ.get("ENGINE", ""), env)
+    if path is not None and verb in ("up", "destroy"):
+        hold(stack, verb)  # before the owner is asked: nobody else may begin in between
     owner = ask_owner(stack, env)  # answers while the CLI tells its version
     says = sys.stderr if verb == "outputs" else sys.stdout  # outputs are for another program to read
     if path is None:

@@ -18,6 +18,8 @@ from typing import Any, cast
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL_PASSPHRASE = "local-only"
+PLACEHOLDER = "[secret]"
+"""What the program gets for a secret that nobody can open in a preview (docs/contracts.md)."""
 
 
 def names() -> list[str]:
@@ -44,19 +46,6 @@ def project_name() -> str:
 
 def uses_passphrase(stack: str) -> bool:
     return _top_level(file_of(stack).read_text(), "secretsprovider") in (None, "default", "passphrase")
-
-
-def backend_folder(env: dict[str, str]) -> Path | None:
-    """The backend's folder when it is one on this machine: the CLI resolves a relative one from where it runs."""
-    url = env.get("PULUMI_BACKEND_URL", "")
-    if not url:
-        match = re.search(
-            r"^backend:\s*\n\s+url:\s*['\"]?([^'\"\s#]+)", (ROOT / "Pulumi.yaml").read_text(), re.MULTILINE
-        )
-        url = match[1] if match else ""
-    if not url.startswith("file://"):
-        return None
-    return ROOT / Path(url.removeprefix("file://").split("?")[0]).expanduser()
 
 
 def find_cli(env: dict[str, str]) -> str | None:
@@ -136,7 +125,7 @@ def _replace_secure(value: Any, path: str, paths: list[str]) -> Any:
         mapping = cast("dict[str, Any]", value)
         if set(mapping) == {"secure"}:
             paths.append(path)
-            return "placeholder"
+            return PLACEHOLDER
         return {
             k: _replace_secure(v, f'{path}["{k}"]' if not k.isidentifier() else f"{path}.{k}", paths)
             for k, v in mapping.items()

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Whether an image can be run: prints `here`, `registry`, `missing`, or `unknown` where nobody can tell. $1: the image.
 # Pulumi's docker provider finds out in `up` only, half-way through.
-set -u
+set -eu
 image=$1
 if docker image inspect "$image" >/dev/null 2>&1; then
     echo here

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from plan import catalog
 from plan.models import EnvironmentPlan
@@ -13,14 +13,15 @@ from plan.render import process
 def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
     """Every name that is misspelt, or that can't be told what it is."""
     own = {service.name for service in plan.services if service.name not in catalog.SERVICES}
+    there = {service.name for service in plan.services} | plan.services_off
     for name in sorted(own - plan.own_services):
-        near = nearest(name, catalog.SERVICES)
+        near = _absent(name, catalog.SERVICES, there)
         right = f"did you mean {near!r}?" if near else "say `own: true` if it is a service of your own"
         yield Problem(f"services.{name}", "the documents name no such service", right)
     yield from _clashes(plan)
     for database in plan.databases:
         if database.name not in catalog.DATABASE_KINDS and not database.kind_given:
-            near = nearest(database.name, catalog.DATABASE_KINDS)
+            near = _absent(database.name, catalog.DATABASE_KINDS, {one.name for one in plan.databases})
             right = f"did you mean {near!r}? Otherwise add" if near else "add"
             wrong = "a database of this name needs its kind"
             yield Problem(f"databases.{database.name}", wrong, f"{right} kind, for example `kind: mysql`")
@@ -30,6 +31,12 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
     for name in sorted(set(plan.chain_settings) - {chain.name for chain in plan.chains}):
         chains = ", ".join(chain.name for chain in plan.chains)
         yield Problem(f"chain_settings.{name}", f"chains lists {chains} only", f"add {name!r} to chains, or drop this")
+
+
+def _absent(name: str, known: Iterable[str], there: Collection[str]) -> str | None:
+    """The known name that may have been meant: the nearest, unless it has an entry of its own already."""
+    near = nearest(name, known)
+    return None if near in there else near
 
 
 def _clashes(plan: EnvironmentPlan) -> Iterator[Problem]:

@@ -31,6 +31,10 @@ def _services_needed(plan: EnvironmentPlan, service: ServicePlan, here: set[str]
     for need in service.needs:
         if need.name in here:
             continue
+        if need.name in plan.services_off:
+            wrong = f"needs {need.name!r}, whose group is off"
+            yield Problem(f"{service.key}.needs", wrong, "say `dao_group: true`, or list others")
+            continue
         known = need.name in catalog.SERVICES
         wrong = f"needs {need.name!r}, which {'this stack lacks' if known else 'nobody knows'}"
         right = f"add services.{need.name}, or list others" if known else suggest(need.name, here - {service.name})

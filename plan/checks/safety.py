@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
-from plan.models import EnvironmentPlan
+from plan.models import DatabasePlan, EnvironmentPlan
 from plan.problems import Notice, Problem
 
 _WIDEST = {4: 8, 6: 32}
 """The shortest prefix that a database may be opened to: anything wider is the world (D11)."""
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
@@ -26,12 +27,7 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
             right = f"add chain_settings.{chain.name} with endpoint and chain_id"
             yield Problem("chains", wrong, right)
     for database in plan.databases:
-        for cidr in database.open_to:
-            network = ipaddress.ip_network(cidr)
-            if network.prefixlen < _WIDEST[network.version]:
-                wrong = f"{cidr} opens the database to the world"
-                right = f"name the networks that need it, /{_WIDEST[network.version]} or narrower, or drop open_to"
-                yield Problem(f"databases.{database.name}.open_to", wrong, right)
+        yield from _open_to_the_world(database)
         if database.when_missing == "embedded" and not plan.host.local:
             wrong = "an embedded store is for the laptop only"
             yield Problem(f"databases.{database.name}.when_missing", wrong, "write `fail`")
@@ -44,6 +40,41 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
         yield from _process_only(plan)
     else:
         yield from _containers_only(plan)
+
+
+def _open_to_the_world(database: DatabasePlan) -> Iterator[Problem]:
+    key = f"databases.{database.name}.open_to"
+    narrow: list[_Network] = []
+    for cidr in database.open_to:
+        network = _as_ipv4(ipaddress.ip_network(cidr))
+        if _is_the_world(network):
+            right = f"name the networks that need it, /{_WIDEST[network.version]} or narrower, or drop open_to"
+            yield Problem(key, f"{cidr} opens the database to the world", right)
+        else:
+            narrow.append(network)
+    # Many narrow ones side by side are a wide one.
+    joined: list[_Network] = [
+        *ipaddress.collapse_addresses(one for one in narrow if isinstance(one, ipaddress.IPv4Network)),
+        *ipaddress.collapse_addresses(one for one in narrow if isinstance(one, ipaddress.IPv6Network)),
+    ]
+    for network in joined:
+        if _is_the_world(network):
+            wrong = f"its networks together are {network}: that opens the database to the world"
+            yield Problem(key, wrong, "name only those that need it, or drop open_to")
+
+
+def _as_ipv4(network: _Network) -> _Network:
+    """What an IPv6 network means where it holds IPv4 addresses (::ffff:a.b.c.d), else itself."""
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        address = network.network_address.ipv4_mapped
+        if address is not None:
+            return ipaddress.ip_network((address, network.prefixlen - 96))
+    return network
+
+
+def _is_the_world(network: _Network) -> bool:
+    all_of_ipv4 = isinstance(network, ipaddress.IPv6Network) and network.supernet_of(_MAPPED)
+    return all_of_ipv4 or network.prefixlen < _WIDEST[network.version]
 
 
 def _containers_only(plan: EnvironmentPlan) -> Iterator[Problem]:
@@ -70,13 +101,13 @@ def _process_only(plan: EnvironmentPlan) -> Iterator[Problem]:
 
 def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
     """Stand-ins in production (D13), placeholders for chains, a server whose key isn't pinned."""
-    stand_ins = [service.name for service in plan.running if service.runs == "stand-in"]
+    stand_ins = [service.name for service in plan.running if service.stand_in]
     if stand_ins and plan.mode == "production":
         which = f"{len(stand_ins)} services run the stand-in: {', '.join(stand_ins)}"
         end = "allow_stand_in lets them" if plan.allow_stand_in else "`up` refuses it without `allow_stand_in: true`"
         yield Notice("services", f"{which}; {end} (D13)")
     for chain in plan.chains:
-        if chain.endpoint is not None and (urlsplit(chain.endpoint).hostname or "").endswith(".invalid"):
+        if chain.placeholder:
             yield Notice(
                 f"chain_settings.{chain.name}.endpoint",
                 f"{chain.endpoint} is a placeholder; `up` in production refuses it",
@@ -90,9 +121,9 @@ def refusals(plan: EnvironmentPlan) -> Iterator[Problem]:
     if plan.mode != "production":
         return
     for service in plan.running:
-        if service.runs == "stand-in" and not plan.allow_stand_in:
+        if service.stand_in and not plan.allow_stand_in:
             yield Problem(f"{service.key}.image", "a stand-in would serve in production", "name the real image")
     for chain in plan.chains:
-        if chain.endpoint is not None and (urlsplit(chain.endpoint).hostname or "").endswith(".invalid"):
+        if chain.placeholder:
             key = f"chain_settings.{chain.name}.endpoint"
             yield Problem(key, f"{chain.endpoint} is a placeholder", "name the chain's real endpoint")

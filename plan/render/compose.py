@@ -70,7 +70,7 @@ def block(plan: EnvironmentPlan, service: ServicePlan, env: Mapping[str, str], d
 
 def health_test(service: ServicePlan) -> list[str]:
     """How Docker asks a container whether it is alive; an image of the team's own has wget or curl in it."""
-    if service.runs == "stand-in":
+    if service.stand_in:
         return ["CMD", "python3", "-m", "standin.probe"]
     url = f"http://{LOOPBACK}:{service.port}/health"
     return ["CMD-SHELL", f"wget -q -O /dev/null {url} || curl -fsS -o /dev/null {url}"]

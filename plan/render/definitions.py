@@ -83,7 +83,8 @@ def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: Stat
         "runtime": plan.runtime,
         "digest": digest,
         **judged,
-        "ports": [service.port, *([service.debug_port] if service.debug_port else [])],
+        # Not the debugger's: its helper process outlives the service by a moment and would look like a stranger.
+        "ports": [service.port],
         "reload": process.watched(plan, service),
         "parts": parts,
     }

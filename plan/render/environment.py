@@ -17,7 +17,7 @@ DOCKER_HOST = "host.docker.internal"
 
 
 def service_environment(plan: EnvironmentPlan, service: ServicePlan, states: States) -> dict[str, str]:
-    """Name -> value, in a fixed order, nothing secret. The service's own settings come last and win."""
+    """Name -> value, in a fixed order, nothing secret. The service's own settings come last: none of these (checks)."""
     process = plan.runtime == "process"
     port = str(service.port)
     env = {
@@ -34,7 +34,7 @@ def service_environment(plan: EnvironmentPlan, service: ServicePlan, states: Sta
         env[catalog.env_key(service.name)] = port
     else:
         env["SERVICE_EDITION"] = service.edition
-    if service.runs == "stand-in":
+    if service.stand_in:
         env["SERVICE_STAND_IN"] = "1"
     if service.debug_port is not None:
         env["SERVICE_DEBUG_PORT"] = str(service.debug_port)
@@ -59,7 +59,7 @@ def service_environment(plan: EnvironmentPlan, service: ServicePlan, states: Sta
 
 def _database_environment(plan: EnvironmentPlan, service: ServicePlan, database: DatabasePlan) -> dict[str, str]:
     prefix = catalog.database_prefix(database.name)
-    host = _seen_from_services(plan) if database.local else database.host
+    host = _seen_from_services(plan, database) if database.local else database.host
     name = f"{service.edition}_users" if service.edition and database.kind == "mysql" else database.database
     env = {f"{prefix}_HOST": host, f"{prefix}_PORT": str(database.port), f"{prefix}_KIND": database.kind}
     if database.user:
@@ -69,9 +69,11 @@ def _database_environment(plan: EnvironmentPlan, service: ServicePlan, database:
     return env
 
 
-def _seen_from_services(plan: EnvironmentPlan) -> str:
+def _seen_from_services(plan: EnvironmentPlan, database: DatabasePlan) -> str:
     """Where what runs on the host answers: containers can't reach the host's loopback."""
-    seen = {"process": LOOPBACK, "docker": DOCKER_HOST, "compose": gateway(plan)}
+    # By number, not by name: clients take `localhost` for a socket file.
+    here = LOOPBACK if database.host.casefold().endswith("localhost") else database.host
+    seen = {"process": here, "docker": DOCKER_HOST, "compose": gateway(plan)}
     return seen[plan.runtime]
 
 

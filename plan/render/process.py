@@ -10,6 +10,8 @@ SUPERVISOR_FILE = "supervisord.conf"
 PYTHON = ".venv/bin/python"
 SUPERVISORD = ".venv/bin/supervisord"
 STAND_IN_FOLDER = "image"
+INTERPRETERS = ("python", "python3")
+"""Commands that mean the project's own Python, which has the debugger."""
 
 HEADER = """\
 ; Written by blockchain-dao (hostctl): what is edited here is overwritten by the next `up`.
@@ -77,7 +79,7 @@ def command_of(service: ServicePlan) -> tuple[list[str], str]:
             start = [PYTHON, "-m", "debugpy", "--listen", f"127.0.0.1:{service.debug_port}", "-m", "standin"]
         return start, STAND_IN_FOLDER
     start = [part.replace("{port}", str(service.port)) for part in service.command]
-    if start[0] in ("python", "python3"):
+    if start[0] in INTERPRETERS:
         start[0] = PYTHON
         if service.debug_port is not None:
             start[1:1] = ["-m", "debugpy", "--listen", f"127.0.0.1:{service.debug_port}"]

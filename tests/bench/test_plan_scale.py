@@ -59,6 +59,13 @@ def crowded(count: int) -> Raw:
     return raw
 
 
+def declared(count: int) -> Raw:
+    """One service, and as much declared beside it, every two on one port: half as many problems, each with an offer."""
+    raw = host(1)
+    raw["existing"] = {f"other-{index}": {"ports": [30_000 + index // 2]} for index in range(count)}
+    return raw
+
+
 def many_hosts(count: int) -> list[Raw]:
     return [host(PER_HOST) for _ in range(count // PER_HOST)]
 
@@ -82,11 +89,18 @@ def render_one(raw: Raw) -> None:
     assert len(host_files(load_plan("mine", raw))) == 2
 
 
+def refuse_declared(raw: Raw) -> None:
+    with pytest.raises(InvalidStackError) as caught:
+        load_plan("mine", raw)
+    assert len(caught.value.problems) == len(raw["existing"]) // 2
+
+
 CURVES: list[tuple[str, Callable[[int], Any], Callable[[Any], None]]] = [
     ("plan and checks, hosts of 10", many_hosts, plan_all),
     ("plan and checks, one host", host, plan_one),
     ("plan, checks and files, one host", host, render_one),
     ("checks of one host with all on one port", crowded, refuse_one),
+    ("checks of one host with much declared beside it, in pairs on one port", declared, refuse_declared),
 ]
 
 

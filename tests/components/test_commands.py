@@ -11,7 +11,7 @@ import pytest
 
 from plan.render import definitions
 from tests.components.harness import BUNDLE, Registered, Run, run_environment
-from tests.plan.stacks import STACKS, drop, plan_of, put
+from tests.plan.stacks import HOST_KEY, STACKS, drop, plan_of, put
 
 SERVERS = ("tencent", "alibaba")
 ROOTS = {"local": ".local", "tencent": "/opt/blockchain-services", "alibaba": "/opt/blockchain-services"}
@@ -199,7 +199,7 @@ def test_nothing_is_registered_before_what_it_needs(stack: str, run: Run) -> Non
 
 
 def test_a_connection_says_where_and_never_how_to_get_in() -> None:
-    changes = [put("host.host_key", "ssh-ed25519 AAAA"), put("host.user", "deploy"), put("host.ssh_port", 2222)]
+    changes = [put("host.host_key", HOST_KEY), put("host.user", "deploy"), put("host.ssh_port", 2222)]
     run = run_environment("tencent", *changes)
     for one in commands(run).values():
         connection: dict[str, Any] = one.inputs["connection"]
@@ -209,7 +209,7 @@ def test_a_connection_says_where_and_never_how_to_get_in() -> None:
             "host": "101.33.251.158",
             "port": 2222,
             "user": "deploy",
-            "hostKey": "ssh-ed25519 AAAA",
+            "hostKey": HOST_KEY,
         }
 
 

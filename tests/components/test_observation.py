@@ -110,7 +110,8 @@ DATABASE_STATES = [
         [
             "databases.mysql: mysql on 127.0.0.1:9506 can't be used (refused: Access denied for user 'root'): "
             "identity-service, governance-service get an embedded store of their own; "
-            "set databases.mysql.user and `pulumi config set --secret --path secrets.mysql`"
+            "set databases.mysql.user and its password under secrets.mysql "
+            "(`make encrypt`, or `pulumi config set --secret`)"
         ],
     ),
 ]
@@ -144,7 +145,7 @@ def test_a_stack_may_insist_on_its_databases(label: str) -> None:
     run = run_environment("local", insist, labels={"databases": {"redis": label}})
     assert type(run.error) is pulumi.RunError
     text = f"databases.redis: redis on 127.0.0.1:9507 can't be used ({label}), and the stack says `when_missing: fail`"
-    cure = "; set databases.redis.user and `pulumi config set --secret --path secrets.redis`"
+    cure = "; set its password under secrets.redis (`make encrypt`, or `pulumi config set --secret`)"
     assert str(run.error) == text + (cure if label.startswith("refused") else "")
     # Nobody who needs it was started.
     assert not {"identity-service-up", "governance-service-up", "blockchain-service-up"} & set(run.of("Command"))
@@ -156,3 +157,11 @@ def test_a_database_that_nobody_uses_is_told_so() -> None:
     assert run.warnings() == [
         "databases.redis: redis on 127.0.0.1:9507 can't be used (missing: timed out): no service uses it"
     ]
+
+
+def test_what_never_converged_or_is_gone_has_a_label_that_never_comes_again() -> None:
+    labels = {"host": "gone (1)", "services": {"identity-service": ""}, "absent": "gone (1)"}
+    run = run_environment("local", labels=labels)
+    assert create(run, "identity-service-up").endswith("--observed ''")
+    assert create(run, "blockchain-config-up").endswith("--observed 'gone (1)'")
+    assert create(run, "local-host-hostctl").endswith("'gone (1)'")

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.standalone.conftest import until
+
 ROOT = Path(__file__).parents[2]
 UV = ROOT / ".uv" / "tool" / "bin"
 pytestmark = [
@@ -163,7 +165,36 @@ def test_from_pulumi_to_standalone_and_back(stand: Stand) -> None:
 
 
 def test_a_plain_import_by_hand(stand: Stand) -> None:
-    """What the README says for teams: the state file is what `pulumi stack import` takes."""
+    """What docs/operations.md says: without the last step both engines would have the resources."""
     stand.standalone("up")
+    stand.pulumi("stack", "select", "--create", "dev")
     stand.pulumi("stack", "import", "--stack", "dev", "--file", ".standalone/dev.json")
+    stand.standalone("owner", code=1)
+    (stand.folder / ".standalone" / "dev.json").rename(stand.folder / ".standalone" / "dev.json.handed-over")
+    assert stand.standalone("owner") == "pulumi\n"
     stand.pulumi("preview", "--expect-no-changes", "--diff", "--stack", "dev")
+
+
+def test_a_backend_with_a_query_is_seen(stand: Stand) -> None:
+    stand.env["PULUMI_BACKEND_URL"] = "file://./.state?no_tmp_dir=true"
+    stand.pulumi("up", "--yes", "--skip-preview", "--stack", "dev")
+    assert stand.standalone("owner") == "pulumi\n"
+    stand.standalone("up", code=1)
+    stand.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dev")
+
+
+def test_standalone_waits_for_the_clis_first_up(stand: Stand) -> None:
+    """Begun by hand, without the lock that `make` takes: the CLI's own lock tells."""
+    waits = "touch begun; while [ -e begun ]; do sleep 0.1; done"
+    program = f"from pulumi_command import local\nlocal.Command('slow', create={waits!r})\n"
+    (stand.folder / "__main__.py").write_text(program)
+    begun = stand.folder / "begun"
+    command = ["pulumi", "up", "--yes", "--skip-preview", "--stack", "dev", "--non-interactive"]
+    cli = subprocess.Popen(command, cwd=stand.folder, env=stand.env, stdout=subprocess.DEVNULL)
+    try:
+        until(begun.exists, 60)
+        stand.standalone("up", code=1)
+    finally:
+        begun.unlink(missing_ok=True)
+        assert cli.wait(60) == 0
+    assert stand.standalone("owner") == "pulumi\n"

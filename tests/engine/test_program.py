@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +23,9 @@ UV = REPOSITORY / ".uv" / "tool" / "bin"
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Iterator[ProgramCopy]:
-    with program_copy(tmp_path / "clone") as made:
+def copy() -> Iterator[ProgramCopy]:
+    # A short path: supervisorctl can't reach a socket behind a long one (hostctl can).
+    with tempfile.TemporaryDirectory() as folder, program_copy(Path(folder) / "clone") as made:
         made.environment |= {
             "PATH": f"{UV}{os.pathsep}{made.environment['PATH']}",
             "PULUMI_CONFIG_PASSPHRASE": "local-only",

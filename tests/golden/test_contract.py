@@ -16,7 +16,7 @@ IDENTITY = "services.identity-service"
 VARIANTS: list[tuple[str, list[Change]]] = [
     *((stack, []) for stack in STACKS),
     ("local", [put(f"{IDENTITY}.health_timeout", 0.1), put(f"{IDENTITY}.stop_grace", 3600)]),
-    ("local", [put(f"{IDENTITY}.command", ["./run.sh"]), put(f"{IDENTITY}.debug_port", 5678)]),
+    ("local", [put(f"{IDENTITY}.command", ["python", "run.py"]), put(f"{IDENTITY}.debug_port", 5678)]),
     ("local", [put(f"{IDENTITY}.env", {"MOTTO": "区块链"})]),
     ("local", [put("secrets", {"mysql": SECRET, "redis": SECRET})]),
     ("tencent", [put("edition", "future")]),

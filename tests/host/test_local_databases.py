@@ -72,7 +72,7 @@ def test_a_refused_login_is_told_from_a_missing_server(copy: ProgramCopy) -> Non
         said = copy.run("up").stdout
         assert "redis" in said
         assert "refused:" in said
-        assert "pulumi config set --secret --path secrets.redis" in said
+        assert "its password under secrets.redis (`make encrypt`" in said
         assert states(copy)["redis"] == "embedded"
         copy.run("destroy")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +23,9 @@ KILLS = 40 if os.environ.get("SOAK") else 5
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Iterator[ProgramCopy]:
-    with program_copy(tmp_path / "clone of 项目") as made:
+def copy() -> Iterator[ProgramCopy]:
+    # A short path: supervisorctl can't reach a socket behind a long one (hostctl can).
+    with tempfile.TemporaryDirectory(prefix="项目 ") as folder, program_copy(Path(folder) / "a clone") as made:
         yield made
 
 
@@ -104,6 +107,8 @@ def test_own_service_reloads_when_its_code_changes(copy: ProgramCopy) -> None:  
     copy.run("up")
     assert copy.get("blockchain-config", "/info")[1]["version"] == "1"
     before = copy.pids()
+    log = copy.folder / ".local/logs/reloader.log"
+    wait_for(lambda: log.exists() and str(folder) in log.read_text(), 30)
     (folder / "own.py").write_text(text.replace('VERSION = "1"', 'VERSION = "2"'))
     wait_for(lambda: copy.get("blockchain-config", "/info")[1] == {"version": "2"}, 30)
     after = copy.pids()
@@ -124,6 +129,44 @@ def test_after_a_reboot_a_preview_says_so_and_up_repairs(running: ProgramCopy) -
     running.run("preview", "--expect-no-changes")
 
 
+def test_the_whole_folder_removed_under_it_is_seen_and_repaired(running: ProgramCopy) -> None:
+    shutil.rmtree(running.folder / ".local")
+    assert set(running.changes()) == {"local-host-hostctl", "mysql-check", "redis-check"} | {
+        f"{n}-up" for n in SERVICES
+    }
+    running.run("up")
+    for name in SERVICES:
+        assert running.get(name, "/health")[0] == 200, name
+    running.run("preview", "--expect-no-changes")
+    shutil.rmtree(running.folder / ".local")
+    running.run("destroy")
+    assert running.listeners() == []
+    wait_for(lambda: running.processes() == [], 10)
+
+
+def test_what_can_not_be_started_leaves_what_runs_alone(running: ProgramCopy) -> None:
+    before = running.pids()
+    missing = {"command": ["no-such-program"], "folder": "image"}
+    running.edit(lambda values: values["services"]["blockchain-monitor"].update(missing))
+    assert "no-such-program is not there" in running.run("up", code=1).stdout
+    missing = {"command": ["python", "main.py"], "folder": "no-such-folder"}
+    running.edit(lambda values: values["services"]["blockchain-monitor"].update(missing))
+    assert "no-such-folder is not there" in running.run("up", code=1).stdout
+    assert running.pids() == before
+
+
+def test_a_service_with_a_debugger_can_be_changed(copy: ProgramCopy) -> None:  # P1
+    port = copy.ports["redis"] + 1
+    copy.edit(lambda values: values["services"]["blockchain-config"].update(debug_port=port, env={"ROUND": "1"}))
+    copy.run("up")
+    for round_ in ("2", "3"):
+        copy.edit(lambda values, env={"ROUND": round_}: values["services"]["blockchain-config"].update(env=env))
+        copy.run("up")
+    assert copy.get("blockchain-config", "/health")[0] == 200
+    copy.run("destroy")
+    wait_for(lambda: copy.processes() == [], 10)
+
+
 def test_one_service_stopped_by_hand_is_the_only_change(running: ProgramCopy) -> None:
     before = running.pids()
     running.call([".venv/bin/supervisorctl", "-c", ".local/supervisord.conf", "stop", "blockchain-monitor"])
@@ -138,7 +181,7 @@ def test_one_service_stopped_by_hand_is_the_only_change(running: ProgramCopy) ->
 def test_an_invalid_stack_ends_before_anything_is_touched(copy: ProgramCopy) -> None:
     def spoil(values: dict[str, dict[str, dict[str, object]]]) -> None:
         values["services"]["identity-service"]["port"] = copy.ports["governance-service"]
-        values["services"]["blockchain-servise"] = {"port": 2000}
+        values["services"]["blockchain-gatewey"] = {"port": 2000}
         values["services"]["blockchain-config"]["memory"] = "64"
 
     copy.edit(spoil)
@@ -147,7 +190,10 @@ def test_an_invalid_stack_ends_before_anything_is_touched(copy: ProgramCopy) -> 
         text = said.stdout + said.stderr
         assert "3 problems; nothing was touched" in text
         assert "is taken on 127.0.0.1 by" in text
-        assert "services.blockchain-servise: the documents name no such service; did you mean" in text
+        assert (
+            "services.blockchain-gatewey: the documents name no such service; did you mean 'blockchain-gateway'?"
+            in text
+        )
         assert "services.blockchain-config.memory: '64' is not an amount of bytes" in text
         assert "Traceback" not in text
     assert not (copy.folder / ".local").exists()

@@ -52,7 +52,9 @@ def test_a_stranger_is_named() -> None:
         assert told(port, bind="127.0.0.9") == []
         assert told(port, bind="0.0.0.0") != []
         assert told(port, moving=True) == []
-        assert told(port, name="governance-service") == [f"port {port} is taken by governance-service"]
+        assert told(port, name="governance-service") == [
+            f"port {port} is taken by governance-service: end that, or choose another port"
+        ]
     assert told(port) == []
 
 
@@ -103,7 +105,10 @@ def test_lsof_itself() -> None:
 def test_one_that_can_not_be_seen() -> None:
     hidden = [ports.Listener("0.0.0.0", 8302, 0, "postgres")]
     sentences = ports.strangers(definition(8302), hidden, lambda pid: False, lambda pid: "")
-    assert sentences == ["port 8302 is taken by a process of user postgres (its pid can't be seen from here)"]
+    assert sentences == [
+        "port 8302 is taken by a process of user postgres (its pid can't be seen from here): "
+        "end that, or choose another port"
+    ]
 
 
 def test_the_address_comes_from_the_definition() -> None:

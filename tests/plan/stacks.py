@@ -17,6 +17,8 @@ from plan.problems import InvalidStackError
 ROOT = Path(__file__).resolve().parents[2]
 STACKS = ("local", "tencent", "alibaba")
 PREFIX = "blockchain-dao:"
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+"""A server's public key that nobody has the other half of."""
 
 Raw = dict[str, Any]
 Change = Callable[[Raw], None]

@@ -48,7 +48,7 @@ class Ports:
         return self._next[base]
 
 
-def services(draw: st.DrawFn, ports: Ports, databases: list[str], faulty: bool) -> dict[str, Any]:
+def services(draw: st.DrawFn, ports: Ports, databases: list[str], faulty: bool, debug: bool) -> dict[str, Any]:
     """Services of one's own that need each other and databases, and sometimes what nobody knows."""
     names = draw(st.lists(st.sampled_from(NAMES), max_size=5, unique=True))
     made: dict[str, Any] = {}
@@ -59,7 +59,7 @@ def services(draw: st.DrawFn, ports: Ports, databases: list[str], faulty: bool) 
         service = draw(some(**amounts(300), public=st.booleans()))
         service["port"] = ports.one(9500 if group == "dao" else None)
         service["own"] = not faulty or draw(st.integers(0, 9)) > 0
-        if draw(st.integers(0, 4)) == 0:
+        if debug and draw(st.integers(0, 4)) == 0:
             service["debug_port"] = ports.one(5678)
         if group is not None:
             service["group"] = group
@@ -112,8 +112,9 @@ def stack_files(draw: st.DrawFn) -> Raw:
     first = draw(st.sampled_from([8300, 8400, 8600, 12000]))
     ports = Ports(draw, first, faulty)
     stores = databases(draw, ports, local)
+    mode = draw(st.sampled_from(["development", "integration"]))
     made: Raw = {
-        "mode": draw(st.sampled_from(["development", "integration"])),
+        "mode": mode,
         "chains": ["simulation"],
         "runtime": draw(st.sampled_from(["process", "docker"])) if local else "compose",
         "range": f"{first}-{first + 99}",
@@ -125,7 +126,7 @@ def stack_files(draw: st.DrawFn) -> Raw:
             "disk": draw(st.sampled_from(["10GB", "100GB"])),
             "reserve": {"memory": "200MB"},
         },
-        "services": services(draw, ports, list(stores), faulty),
+        "services": services(draw, ports, list(stores), faulty, mode == "development" or faulty),
         "databases": stores,
         "existing": existing(draw, ports),
         "editions": {} if local else editions(draw, faulty),

@@ -74,8 +74,8 @@ WORDS = [
     ),
     (
         "alibaba",
-        put("existing.ai.when_missing", "embedded"),
-        "existing.ai.when_missing: 'embedded' is not known; known here: fail, notice",
+        put("existing.ai.when_missing", "notice"),
+        "existing.ai.when_missing: is not a known key; known here: cpus, disk, memory, ports",
     ),
     (
         "local",
@@ -87,8 +87,14 @@ WORDS = [
 NAMES = [
     (
         "local",
-        put("services.blockchain-moniter", {"port": 8313}),
-        "services.blockchain-moniter: the documents name no such service; did you mean 'blockchain-monitor'?",
+        put("services.blockchain-gatway", {"port": 8313}),
+        "services.blockchain-gatway: the documents name no such service; did you mean 'blockchain-gateway'?",
+    ),
+    (  # What was meant can't be one that is there already.
+        "local",
+        put("services.identity-service2", {"port": 8313}),
+        "services.identity-service2: the documents name no such service; "
+        "say `own: true` if it is a service of your own",
     ),
     (
         "local",
@@ -97,9 +103,14 @@ NAMES = [
     ),
     (
         "local",
-        put("databases.rediss", {"port": 9510}),
-        "databases.rediss: a database of this name needs its kind; "
-        "did you mean 'redis'? Otherwise add kind, for example `kind: mysql`",
+        put("databases.postgress", {"port": 9510}),
+        "databases.postgress: a database of this name needs its kind; "
+        "did you mean 'postgres'? Otherwise add kind, for example `kind: mysql`",
+    ),
+    (
+        "local",
+        put("databases.redis2", {"port": 9510}),
+        "databases.redis2: a database of this name needs its kind; add kind, for example `kind: mysql`",
     ),
     (
         "local",
@@ -109,7 +120,7 @@ NAMES = [
     (
         "tencent",
         put("editions.dao.services.dao-service-4", {"port": 8202}),
-        "editions.dao.services.dao-service-4: edition dao has no such container; did you mean 'dao-service-3'?",
+        "editions.dao.services.dao-service-4: edition dao has no such container; drop it: all four are there",
     ),
     (
         "tencent",
@@ -198,6 +209,14 @@ def test_a_misspelt_service_is_told_where_it_is_missed_too() -> None:
         "services.blockchain-service.needs: needs 'identity-service', which this stack lacks; "
         "add services.identity-service, or list others",
         "services.identiy-service: the documents name no such service; did you mean 'identity-service'?",
+    ]
+
+
+def test_a_misspelt_member_of_an_edition_is_told_the_one_that_is_missing() -> None:
+    change = [drop("editions.dao.services.dao-service-2"), put("editions.dao.services.dao-servce-3", {"port": 8201})]
+    assert problems_of("tencent", *change) == [
+        "editions.dao.services: 'dao-service-2' is missing; add dao-service-2 with a port of 8200-8299",
+        "editions.dao.services.dao-servce-3: edition dao has no such container; did you mean 'dao-service-2'?",
     ]
 
 

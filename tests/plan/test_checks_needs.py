@@ -56,8 +56,8 @@ CASES = [
         "alibaba",
         [put("dao_group", False), needs("blockchain-audit", "dao-voting")],
         [
-            "services.blockchain-audit.needs: needs 'dao-voting', which this stack lacks; "
-            "add services.dao-voting, or list others"
+            "services.blockchain-audit.needs: needs 'dao-voting', whose group is off; "
+            "say `dao_group: true`, or list others"
         ],
         id="D10-service-of-a-group-that-is-off",
     ),

@@ -115,25 +115,25 @@ TAKEN = [
     pytest.param(
         "tencent",
         [put("existing.dao-job.ports", [7531, 7687])],
-        [f"existing.dao-job.ports: 7687 is taken on {TENCENT} by neo4j; give it a port of its own"],
+        [f"existing.dao-job.ports: 7687 is taken on {TENCENT} by neo4j; 7688 is free"],
         id="existing-and-database",
     ),
     pytest.param(
         "tencent",
         [put("databases.redis.port", 3306)],
-        [f"databases.redis.port: 3306 is taken on {TENCENT} by mysql; give it a port of its own"],
+        [f"databases.redis.port: 3306 is taken on {TENCENT} by mysql; 3307 is free"],
         id="two-databases",
     ),
     pytest.param(
         "tencent",
         [put("databases.neo4j.ports", [7474])],
-        [f"databases.neo4j.ports: 7474 is taken on {TENCENT} by neo4j; give it a port of its own"],
+        [f"databases.neo4j.ports: 7474 is taken on {TENCENT} by neo4j; 7475 is free"],
         id="a-database-and-itself",
     ),
     pytest.param(
         "alibaba",
         [put("existing.grafana.ports", [9514])],
-        [f"existing.grafana.ports: 9514 is taken on {ALIBABA} by prometheus; give it a port of its own"],
+        [f"existing.grafana.ports: 9514 is taken on {ALIBABA} by prometheus; 9600 is free"],
         id="two-existing",
     ),
     pytest.param(  # D9: ports are checked per host, and 9506 is the reward service there
@@ -163,10 +163,7 @@ TAKEN = [
     pytest.param(
         "local",
         [debug("identity-service", 8302)],
-        [
-            f"services.identity-service.debug_port: 8302 is taken on {LOCAL} by identity-service; "
-            "give it a port of its own"
-        ],
+        [f"services.identity-service.debug_port: 8302 is taken on {LOCAL} by identity-service; 5678 is free"],
         id="debugger-and-its-own-service",
     ),
     pytest.param(
@@ -174,7 +171,7 @@ TAKEN = [
         [debug("identity-service", 5678), debug("governance-service", 5678)],
         [
             f"services.governance-service.debug_port: 5678 is taken on {LOCAL} by the debugger of identity-service; "
-            "give it a port of its own"
+            "5679 is free"
         ],
         id="two-debuggers",
     ),
@@ -213,7 +210,7 @@ OUTSIDE = [
         [edition_port("dao", "dao-service-3", 8202)],
         [
             "editions.dao.services.dao-service-3.port: 8202 is outside 8300-8399, the range of dao-service-3; "
-            "choose one of 8300-8399, for example 8300"
+            "8300 is free"
         ],
         id="E2-edition",
     ),
@@ -222,7 +219,7 @@ OUTSIDE = [
         [edition_port("future", "future-shared-service", 8003)],
         [
             "editions.future.services.future-shared-service.port: 8003 is outside 8100-8199, "
-            "the range of future-shared-service; choose one of 8100-8199, for example 8100"
+            "the range of future-shared-service; 8100 is free"
         ],
         id="E2-shared-service",
     ),
@@ -296,8 +293,7 @@ def test_the_neighbours_of_reserved_ports_are_free(number: int) -> None:
 def test_a_debugger_keeps_out_of_reserved_ports(number: int) -> None:
     owner = {8250: "existing microservices", 9550: "the DAO services", 8500: "Consul"}[number]
     assert problems_of("local", debug("identity-service", number)) == [
-        f"services.identity-service.debug_port: {number} is reserved for {owner}; "
-        "choose one outside the reserved ranges"
+        f"services.identity-service.debug_port: {number} is reserved for {owner}; 5678 is free"
     ]  # P6
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plan.checks.safety import refusals
-from tests.plan.stacks import Change, drop, notices_of, plan_of, problems_of, put, raw_stack
+from tests.plan.stacks import HOST_KEY, Change, drop, notices_of, plan_of, problems_of, put, raw_stack
 
 CHAINS = [
     pytest.param(  # P3
@@ -238,5 +238,5 @@ def test_an_unpinned_host_key_is_noticed() -> None:
     notice = "host.host_key: no host key is pinned: whoever answers at that address would be trusted"
     assert notice in notices_of("tencent")
     assert notice in notices_of("alibaba")
-    assert notice not in notices_of("tencent", put("host.host_key", "ssh-ed25519 AAAA"))
+    assert notice not in notices_of("tencent", put("host.host_key", HOST_KEY))
     assert notice not in notices_of("local")

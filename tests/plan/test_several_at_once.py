@@ -48,7 +48,7 @@ def test_values_that_cant_be_read_hide_no_broken_rule() -> None:
         "  - databases.mysql.open_to: 0.0.0.0/0 opens the database to the world; "
         "name the networks that need it, /8 or narrower, or drop open_to\n"
         "  - editions.dao.services.dao-service-1.port: 8300 is outside 8200-8299, the range of dao-service-1; "
-        "choose one of 8200-8299, for example 8200\n"
+        "8200 is free\n"
         "  - editions.dao.services.dao-service-3.port: 8300 is taken on 101.33.251.158 by dao-service-1; "
         "8301 is free\n"
         "  - mods: is not a known key; did you mean 'mode'?\n"
@@ -118,12 +118,21 @@ def test_junk_at_any_one_place_is_told_there_and_nowhere_else(stack: str) -> Non
     assert told > 300
 
 
+OPTIONAL = {
+    *("edition", "editions", "databases", "existing", "chain_settings", "defaults", "runtime"),
+    *("reserve", "container", "when_missing"),
+}
+
+
 def readable(key: str, junk: Any) -> bool:
     """Whether a stack file may say this there: then it is something else's turn to judge it."""
-    last = key.rsplit(".", 1)[-1]
+    parent, _, last = key.rpartition(".")
     number = isinstance(junk, float) and last == "cpus"
-    text = isinstance(junk, str) and last in ("container", "chain_id", "host_key", "user")
-    none = junk is None and last in ("edition", "container")
+    text = isinstance(junk, str) and last in ("container", "chain_id", "user")
+    # Nothing behind a key that may be absent is as good as no key.
+    none = junk is None and (last in OPTIONAL or (last in ("cpus", "memory", "disk") and parent != "host"))
+    none |= junk is None and key == "databases.neo4j.ports"
+    none |= junk == "" and key in OPTIONAL
     empty = junk == {} and key in ("services", "databases", "existing", "editions", "chain_settings", "defaults")
     empty |= (junk == {} and key == "host.reserve") or (junk == [] and key == "databases.neo4j.ports")
     alone = junk == {"x": 1} and key in ("databases", "editions", "existing", "chain_settings", "services")

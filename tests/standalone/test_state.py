@@ -15,6 +15,13 @@ from standalone.state import Resource, StateFile, in_order, write_atomically
 from standalone.values import Secret
 from standalone.wire import from_struct, to_struct
 
+DAMAGED = (
+    b"", b"{", b"\xff\xfe\x00", b"[]", b"5", b'{"version": 3}', b'{"deployment": null}', b'{"deployment": []}',
+    b'{"deployment": {"resources": [1]}}', b'{"deployment": {"resources": [{"urn": 5}]}}',
+    b'{"deployment": {"resources": [{"urn": "x", "type": "t:t:T"}]}}', b'{"deployment": {"resources": {"a": 1}}}',
+    b'{"deployment": {"pending_operations": [{}]}}', b"[" * 100_000,
+)  # fmt: skip
+
 
 def resource(name: str, *needs: str, **more: object) -> Resource:
     made = Resource(f"urn:pulumi:dev::p::t:t:T::{name}", "t:t:T", True, id=name)
@@ -27,6 +34,13 @@ def resource(name: str, *needs: str, **more: object) -> Resource:
 def test_dependencies_come_before_dependents_and_replaced_ones_last() -> None:
     resources = [resource("c", "b"), resource("old", delete=True), resource("b", "a"), resource("a"), resource("z")]
     assert [r.name for r in in_order(resources)] == ["a", "b", "c", "z", "old"]
+
+
+def test_a_chain_longer_than_pythons_stack(tmp_path: Path) -> None:
+    chain = [resource(f"r{n}", f"r{n + 1}") for n in range(5000)]
+    assert [r.name for r in in_order(chain)] == [f"r{n}" for n in reversed(range(5000))]
+    circle = [resource("a", "b"), resource("b", "a")]
+    assert {r.name for r in in_order(circle)} == {"a", "b"}
 
 
 def test_what_the_cli_wrote_beyond_our_needs_is_kept(tmp_path: Path) -> None:
@@ -42,8 +56,8 @@ def test_what_the_cli_wrote_beyond_our_needs_is_kept(tmp_path: Path) -> None:
 def test_a_damaged_state_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "dev.json"
     state = StateFile(path, Keyring(None))
-    for text in ("{", "[]", '{"version": 3}', '{"deployment": {"resources": [{"urn": 5}]}}'):
-        path.write_text(text)
+    for text in DAMAGED:
+        path.write_bytes(text)
         with pytest.raises(UserError, match=r"dev\.json is not a deployment of ours"):
             state.load()
 

@@ -52,8 +52,7 @@ def test_update_shows_what_differs_and_what_depends_on_it(basic: Project) -> Non
     basic.run("up")
     (basic.folder / "Pulumi.dev.yaml").write_text("config:\n  basic:port: 8399\n  basic:word: hey\n")
     preview = basic.run("preview")
-    assert '-  "port": 8301' in preview.stdout
-    assert '+  "port": 8399' in preview.stdout
+    assert "~ stdin.port: 8301 -> 8399" in preview.stdout
     assert '~ create: "echo got hi >> log; echo three" -> [unknown]' in preview.stdout
     assert basic.changes() == {
         "first": "unchanged", "second": "unchanged", "first-run": "update", "second-run": "update", "third": "update",
@@ -144,6 +143,9 @@ def test_protect(project: Project) -> None:
     project.spec(command("b"))
     assert "it is protected" in project.run("up", code=1).stdout
     project.spec(command("a", args={"triggers": [1]}, options={"protect": True}), command("b"))
+    planned = project.run("preview").stdout
+    assert "`up` would refuse this: it is protected and can't be replaced" in planned
+    assert project.changes() == {"a": "refused", "b": "unchanged"}
     assert "can't be replaced" in project.run("up", code=1).stdout
     project.run("destroy", "--exclude-protected")
     assert set(project.resources()) == {"a"}
@@ -160,6 +162,16 @@ def test_retain_on_delete(project: Project) -> None:
     assert project.changes("up") == {"a": "forget"}
     assert project.log() == ["create a"]
     assert project.resources() == {}
+
+
+def test_what_is_retained_is_not_deleted_before_its_replacement_either(project: Project) -> None:
+    options = {"retain_on_delete": True, "delete_before_replace": True}
+    project.spec(command("a", args={"triggers": [1]}, options=options))
+    project.run("up")
+    project.spec(command("a", args={"triggers": [2]}, options=options))
+    project.run("up")
+    assert project.log() == ["create a", "create a"]
+    assert len(project.deployment()["resources"]) == 3, "the stack, the provider and the new one"
 
 
 def test_alias_keeps_a_renamed_resource_and_its_children(project: Project) -> None:

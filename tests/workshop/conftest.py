@@ -107,8 +107,8 @@ def project(tmp_path: Path) -> Project:
     (folder / "Pulumi.yaml").write_text(PULUMI_YAML)
     for stack in ("local", "tencent"):
         (folder / f"Pulumi.{stack}.yaml").write_text("# kept\nconfig:\n  blockchain-dao:mode: development # kept\n")
-    (folder / "standalone").mkdir()
-    (folder / "standalone" / "__init__.py").touch()
+    # What the tools import of it is real; only running it is not.
+    shutil.copytree(REAL / "standalone", folder / "standalone", ignore=shutil.ignore_patterns("__pycache__"))
     fake = FAKE_STANDALONE.format(record=str(folder / "standalone.log"))
     (folder / "standalone" / "__main__.py").write_text(fake)
     made = Project(folder, programs, {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(tmp_path)})

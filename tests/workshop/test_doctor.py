@@ -14,7 +14,7 @@ import pytest
 from standalone.crypto import Keyring
 from tests.workshop.conftest import REAL, Project
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
 
 @pytest.fixture
@@ -97,6 +97,17 @@ def test_every_problem_of_the_stack_file_is_said(real: Project) -> None:
     assert "developmint" in done.stdout
 
 
+def test_types_and_what_is_missing_come_in_one_list(real: Project) -> None:
+    """No `config:` in Pulumi.yaml: either engine would end at the first of these by itself."""
+    path = real.folder / "Pulumi.local.yaml"
+    lines = [line for line in path.read_text().splitlines() if "blockchain-dao:mode" not in line]
+    path.write_text("\n".join(lines).replace("monthly_cost_yuan: 0", "monthly_cost_yuan: lots"))
+    done = doctor(real)
+    assert "has 2 problems" in done.stdout
+    assert "mode: is missing" in done.stdout
+    assert "monthly_cost_yuan: 'lots' is not a whole number" in done.stdout
+
+
 def test_docker_is_asked_for_only_where_the_stack_needs_it(real: Project) -> None:
     path = real.folder / "Pulumi.local.yaml"
     path.write_text(path.read_text().replace("runtime: process", "runtime: docker"))
@@ -163,6 +174,25 @@ def test_the_other_engine_owns_the_stack(real: Project) -> None:
     assert done.returncode == 1
     assert "MISSING the stack is owned by pulumi, and `make` would use standalone" in done.stdout
     assert "make handover STACK=local TO=standalone" in done.stdout
+
+
+def test_a_password_in_clear(real: Project) -> None:
+    path = real.folder / "Pulumi.local.yaml"
+    path.write_text(f"{path.read_text()}\n  blockchain-dao:secrets: {{mysql: HUNTER2}}\n")
+    done = doctor(real)
+    assert done.returncode == 1
+    assert "not encrypted: blockchain-dao:secrets.mysql. `make encrypt STACK=local`" in done.stdout
+    assert "HUNTER2" not in done.stdout
+    assert done.stdout.splitlines()[-1] == "local: 1 missing"
+
+
+def test_a_backend_that_is_not_here(real: Project) -> None:
+    done = doctor(real, PULUMI_BACKEND_URL="s3://bucket")
+    assert "MISSING who owns the stack: its backend isn't on this machine" in done.stdout
+    real.with_pulumi()
+    assert (
+        "note    its backend isn't on this machine: the CLI asks it" in doctor(real, PULUMI_BACKEND_URL="s3://b").stdout
+    )
 
 
 def test_before_the_install_it_says_what_it_can(real: Project) -> None:

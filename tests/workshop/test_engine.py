@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.workshop.conftest import Project
+from standalone.lock import exclusive
+from tests.workshop.conftest import REAL, Project
 
+# A CLI that finds out whether it runs under the lock.
+TRIES_THE_LOCK = """\
+#!{python}
+import sys
+if sys.argv[1] == "version":
+    sys.exit()
+sys.path.insert(0, {real!r})
+from pathlib import Path
+from standalone.lock import take
+take(Path({state!r}), "pulumi")
+"""
 VERBS = ("up", "preview", "destroy", "outputs")
 
 
@@ -142,9 +155,9 @@ class TestPreviewOfANewStack:
         _, sets, preview = project.calls("pulumi")
         assert sets["argv"][2:] == [
             *("config", "set-all", "--path", "--stack", "tencent"),
-            *("--secret", "blockchain-dao:secrets.mysql=placeholder"),
-            *("--secret", 'blockchain-dao:secrets["a-b"]=placeholder'),
-            *("--secret", "blockchain-dao:list[0]=placeholder"),
+            *("--secret", "blockchain-dao:secrets.mysql=[secret]"),
+            *("--secret", 'blockchain-dao:secrets["a-b"]=[secret]'),
+            *("--secret", "blockchain-dao:list[0]=[secret]"),
             "--non-interactive",
         ]
         for theirs in ("v1:theirs", "AAAA", "BBBB", "CCCC"):
@@ -193,6 +206,45 @@ class TestRefused:
         assert f"error: the stack local is owned by {owner}" in done.stderr
         assert f"`make handover STACK=local TO={engine}`" in done.stderr
         assert f"ENGINE={owner}" in done.stderr
+        assert not project.calls("pulumi")
+        assert not project.calls("standalone")
+
+    @pytest.mark.parametrize("verb", ["up", "destroy"])
+    def test_a_stack_that_another_run_works_on(self, project: Project, verb: str) -> None:
+        """Before the owner is asked: the other run may be the other engine's first."""
+        project.with_pulumi()
+        made(project, "local")
+        with exclusive(project.folder / ".standalone" / "local.json", "up"):
+            done = project.engine(verb, FAKE_OWNER="standalone")
+            assert done.returncode == 1
+            assert "error: another run works on this stack: `up` by " in done.stderr
+            assert not project.calls("pulumi")
+            for harmless in ("preview", "outputs"):
+                assert project.engine(harmless).returncode == 0
+        assert project.engine(verb).returncode == 0
+
+    @pytest.mark.parametrize("verb", ["up", "destroy"])
+    def test_the_cli_keeps_the_lock_that_make_took(self, project: Project, verb: str) -> None:
+        made(project, "local")
+        state = project.folder / ".standalone" / "local.json"
+        project.program("pulumi", TRIES_THE_LOCK.format(python=sys.executable, real=str(REAL), state=str(state)))
+        done = project.engine(verb)
+        assert done.returncode == 1
+        assert f"another run works on this stack: `pulumi {verb}` by " in done.stderr
+        with exclusive(state, "up"):
+            pass  # with the CLI the lock is gone
+
+    @pytest.mark.parametrize("engine", ["pulumi", "standalone"])
+    @pytest.mark.parametrize("verb", ["up", "preview"])
+    def test_a_password_in_clear(self, project: Project, engine: str, verb: str) -> None:
+        project.with_pulumi()
+        text = "config:\n  blockchain-dao:secrets: {mysql: {secure: v1:x:y}, redis: HUNTER2}\n"
+        (project.folder / "Pulumi.tencent.yaml").write_text(text)
+        done = project.engine(verb, "tencent", ENGINE=engine)
+        assert done.returncode == 1
+        assert "error: Pulumi.tencent.yaml: not encrypted: blockchain-dao:secrets.redis." in done.stderr
+        assert "`make encrypt STACK=tencent`" in done.stderr
+        assert "HUNTER2" not in done.stdout + done.stderr
         assert not project.calls("pulumi")
         assert not project.calls("standalone")
 
