@@ -22,6 +22,8 @@ from typing import Any
 
 import yaml
 
+from tests.ports import free_ports
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PREFIX = "blockchain-dao:"
 DEADLINE = 120.0
@@ -46,19 +48,6 @@ def wait_for(what: Callable[[], Any], seconds: float = DEADLINE) -> Any:
         time.sleep(0.1)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, all different, none reserved by the documents."""
-    found: list[int] = []
-    with contextlib.ExitStack() as held:
-        while len(found) < count:
-            probe = held.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port > 10_000:
-                found.append(port)
-    return found
-
-
 class ProgramCopy:
     """The project in `folder`, with its `local` stack on free ports."""
 
@@ -67,7 +56,7 @@ class ProgramCopy:
         self.environment = {
             k: v for k, v in os.environ.items() if not k.startswith(("PULUMI_CONFIG", "STACK", "ENGINE"))
         }
-        self.ports = dict(zip((*SERVICES, "mysql", "redis"), free_ports(len(SERVICES) + 2), strict=True))
+        self.ports = dict(zip((*SERVICES, "mysql", "redis"), free_ports(2 * len(SERVICES) + 4)[1::2], strict=True))
 
     def make(self) -> ProgramCopy:
         """Copy what git knows or would know; the installed environments are shared, never changed."""

@@ -146,7 +146,9 @@ def test_time_grows_no_worse_than_n_log_n(
     record_property: Callable[[str, object], None],
 ) -> None:
     measured = curve(make, run, SIZES)
-    if worst(measured) > WORST:  # once more: another's work may have come between
+    for _ in range(4):  # again: another's work may have come between
+        if worst(measured) <= WORST:
+            break
         again = curve(make, run, SIZES)
         measured = {size: min(measured[size], again[size]) for size in SIZES}
     record_property("printed", table(name, measured))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hostctl import samples
+from tests.ports import free_ports as free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUPERVISORD = Path(sys.executable).parent / "supervisord"
@@ -93,7 +92,13 @@ class Laptop:
         return self.run("up", definition["name"], *words, stdin=definition, fails=fails)
 
     def observe(self, **question: Any) -> dict[str, Any]:
-        return json.loads(self.run("observe", stdin=question or None).stdout)
+        """The answer, with the word for what never converged (it has the time in it) as ABSENT."""
+        text = self.run("observe", stdin=question or None).stdout
+        absent = json.loads(text)["absent"]
+        assert absent.startswith("not converged yet (asked 20")
+        answer = json.loads(text.replace(absent, "ABSENT"))
+        del answer["absent"]
+        return answer
 
     def status(self) -> dict[str, Any]:
         return json.loads(self.run("status", "--json", fails=None).stdout)["services"]
@@ -139,22 +144,6 @@ class Laptop:
 
 def quote(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
-
-
-_CANDIDATES = itertools.cycle(range(20000 + os.getpid() % 8000, 32000))
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at this moment, below the range that the system hands out by itself."""
-    found: list[int] = []
-    while len(found) < count:
-        candidate = next(_CANDIDATES)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("0.0.0.0", candidate))
-                found.append(candidate)
-    return found
 
 
 def ask(port: int) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def test_state_removed_by_hand(laptop: Laptop) -> None:
     definition = laptop.service(IDENTITY, port)
     laptop.up(definition)
     shutil.rmtree(laptop.root / "state")
-    assert laptop.observe() == {"host": "", "services": {}, "databases": {}}
+    assert laptop.observe() == {"host": "ABSENT", "services": {}, "databases": {}}
     laptop.host("")
     laptop.up(definition, "--observed", "")
     assert laptop.status()[IDENTITY]["healthy"]

@@ -354,22 +354,26 @@ def test_a_database_that_is_missing(laptop: Laptop) -> None:
 def test_a_database_that_refuses_us(laptop: Laptop) -> None:
     laptop.run("secrets", "mysql", stdin={"PASSWORD": "hush"})
     definition = samples.database("mysql", client(REFUSED))
-    assert laptop.observe(databases={"mysql": definition})["databases"] == {"mysql": "refused: Access denied with ***"}
+    assert laptop.observe(databases={"mysql": definition})["databases"] == {
+        "mysql": "refused: Access denied with ***; ABSENT"
+    }
 
 
 def test_observe_may_know_a_password_that_the_host_does_not_have(laptop: Laptop) -> None:
     definition = samples.database("mysql", client(REFUSED))
     told = laptop.observe(databases={"mysql": definition}, secrets={"mysql": {"PASSWORD": "unseen"}})
-    assert told["databases"] == {"mysql": "refused: Access denied with ***"}
+    assert told["databases"] == {"mysql": "refused: Access denied with ***; ABSENT"}
 
 
 def test_a_client_that_hangs_or_breaks(laptop: Laptop) -> None:
     definition = samples.database("mysql", [sys.executable, "-c", "import time; time.sleep(100)"])
     definition["check"]["timeout_seconds"] = 0.5
-    assert laptop.observe(databases={"mysql": definition})["databases"] == {"mysql": "missing: no answer within 0.5 s"}
+    assert laptop.observe(databases={"mysql": definition})["databases"] == {
+        "mysql": "missing: no answer within 0.5 s; ABSENT"
+    }
     broken = samples.database("mysql", [sys.executable, "-c", "import sys; sys.exit('it is broken')"])
     assert "ended with exit code 1: it is broken" in laptop.run("database", "mysql", stdin=broken, fails=1).stderr
     told = laptop.observe(databases={"mysql": broken})["databases"]["mysql"]
-    assert told == "unknown: the check of mysql ended with exit code 1: it is broken"
+    assert told == "unknown: the check of mysql ended with exit code 1: it is broken; ABSENT"
     absent = samples.database("mysql", ["./no/client"])
     assert "can't be run" in laptop.run("database", "mysql", stdin=absent, fails=1).stderr
