@@ -74,7 +74,7 @@ class Environment(pulumi.ComponentResource):
             first.append(self._host())
         stores = {database.name: self._database(database.name, first) for database in plan.databases}
         credentials = self._credentials(first) if place is None else []
-        made = self._services(place, first, stores, credentials)
+        self._services(place, first, stores, credentials)
         self._edition(first, stores)
 
         self.endpoints = pulumi.Output.from_input({s.name: endpoint(plan, s) for s in plan.running})
@@ -84,7 +84,6 @@ class Environment(pulumi.ComponentResource):
         self.mode = pulumi.Output.from_input(str(plan.mode))
         self.monthly_cost_yuan = pulumi.Output.from_input(plan.monthly_cost_yuan)
         self.notices = self._notices(stores)
-        self.services = made
         self.register_outputs(self.outputs())
 
     def outputs(self) -> dict[str, pulumi.Output[Any]]:
@@ -163,7 +162,7 @@ class Environment(pulumi.ComponentResource):
         first: Sequence[pulumi.Resource],
         stores: Mapping[str, ReusedDatabase],
         credentials: Sequence[ChainCredential],
-    ) -> dict[str, BlockchainService]:
+    ) -> None:
         """Each after its host, its databases, its chains' credentials and the services that it needs (P5)."""
         made: dict[str, BlockchainService] = {}
         for service in self._plan.services:
@@ -172,7 +171,6 @@ class Environment(pulumi.ComponentResource):
             bases += credentials if service.chains else []
             args = self._service_args(service, place, stores)
             made[service.name] = BlockchainService(service.name, args, self._child([*first, *bases, *needs]))
-        return made
 
     def _edition(self, first: Sequence[pulumi.Resource], stores: Mapping[str, ReusedDatabase]) -> None:
         active = self._plan.active_edition
