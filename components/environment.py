@@ -13,8 +13,8 @@ from components.chain import ChainCredential, ChainCredentialArgs, environment_o
 from components.database import ReusedDatabase, ReusedDatabaseArgs
 from components.docker import Place
 from components.edition import Edition, EditionArgs
-from components.host import Bundle, Host, HostArgs
-from components.observation import Observation
+from components.host import Host, HostArgs
+from components.observation import Observation, from_sources
 from components.outputs import together
 from components.remote import Target
 from components.service import BlockchainService, BlockchainServiceArgs
@@ -23,21 +23,22 @@ from plan.models import EnvironmentPlan, ServicePlan
 from plan.render import database_definition, host_definition, service_definition
 from plan.summary import costs, endpoint, ports
 
+CLOCK_SECONDS = 120
+"""Clocks that differ by more are worth a word."""
 Secrets = Mapping[str, pulumi.Output[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentArgs:
-    """What an Environment needs: the whole plan, hostctl, the secrets by name, and what was observed."""
+    """What an Environment needs: the whole plan, hostctl's digest, the secrets by name, and what was observed."""
 
     plan: EnvironmentPlan
-    bundle: Bundle
+    digest: str
+    """SHA-256 of hostctl's zipapp."""
     secrets: Secrets
     observation: Observation
     preview: bool = False
     """Whether this run only shows what would be done."""
-    remover: tuple[str, ...] = ()
-    """See `Target.remover`."""
 
 
 class Environment(pulumi.ComponentResource):
@@ -61,7 +62,7 @@ class Environment(pulumi.ComponentResource):
         self._target = Target(
             hostctl=f"{plan.host.layout.root}/bin/hostctl",
             observed=args.observation.reason is None,
-            remover=args.remover,
+            remover=from_sources(plan) if plan.host.local else (),
             preview=args.preview,
             address=None if plan.host.local else plan.host.address,
             port=plan.host.ssh_port,
@@ -104,7 +105,7 @@ class Environment(pulumi.ComponentResource):
 
     def _host(self) -> Host:
         plan, args = self._plan, self._args
-        host = HostArgs(plan.host, self._target, host_definition(plan), args.bundle, args.observation.host)
+        host = HostArgs(plan.host, self._target, host_definition(plan), args.digest, args.observation.host)
         return Host(f"{plan.name}-host", host, self._child())
 
     def _database(self, name: str, first: Sequence[pulumi.Resource]) -> ReusedDatabase:
@@ -199,9 +200,7 @@ class Environment(pulumi.ComponentResource):
             f"databases.{name}: was not asked: its password can't be opened without the stack's passphrase"
             for name in sorted(self._args.observation.unasked)
         ]
-        reason = self._args.observation.reason
-        if reason is not None:
-            said.append(f"host {self._plan.host.address} was not observed: {reason}")
+        said += observation_notices(self._args.observation, self._plan.host.address)
         for text in said:
             pulumi.log.info(text, self)
 
@@ -212,3 +211,19 @@ class Environment(pulumi.ComponentResource):
             return said + warnings
 
         return pulumi.Output.all(*(store.notice for store in stores.values())).apply(with_databases)
+
+
+def observation_notices(observation: Observation, address: str) -> list[str]:
+    """What a reader should know of how the host was found."""
+    said = [
+        f"{name} is there already and not ours (image {image}): `up` stops it and keeps it as "
+        f"{name}.before-blockchain-dao, `destroy` gives it back (D18)"
+        for name, image in observation.adopts
+    ]
+    if observation.reason is not None:
+        said.append(f"host {address} was not observed: {observation.reason}")
+    if abs(observation.clock_off) > CLOCK_SECONDS:
+        way = "ahead" if observation.clock_off > 0 else "behind"
+        minutes = round(abs(observation.clock_off) / 60)
+        said.append(f"host.address: the clock of {address} is {minutes} minutes {way} of this machine's: set one right")
+    return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 
 import pulumi
@@ -11,22 +12,7 @@ from components import remote
 from components.remote import Target
 from plan.models import HostPlan
 from plan.render import Definition
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """hostctl as one reproducible zipapp, and the script that puts it in place."""
-
-    script: str
-    """Text of `hostctl/install.sh`."""
-    digest: str
-    """SHA-256 of the zipapp, hexadecimal."""
-    payload: str
-    """The zipapp in base64, on one line."""
-    python: str
-    """The interpreter that runs it on the host."""
-    here: str
-    """The command that installs it on this machine, from its sources."""
+from plan.render.process import PYTHON
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +22,8 @@ class HostArgs:
     host: HostPlan
     target: Target
     definition: Definition
-    bundle: Bundle
+    digest: str
+    """SHA-256 of hostctl's zipapp, hexadecimal: the command names it, and packs the zipapp of the sources then."""
     label: pulumi.Input[str] | None
 
 
@@ -49,36 +36,26 @@ class Host(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: HostArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(self.TYPE, name, None, opts)
-        root = args.host.layout.root
-        create = args.bundle.here if args.host.local else args.bundle.script
         remote.run(
             f"{name}-hostctl",
             remote.CommandArgs(
                 target=args.target,
-                create=_with_label(args, create),
-                stdin=_stdin(args),
-                delete=remote.removal(args.target, "remove-host"),
+                create=remote.observed(args.target, _install(args), args.label, option=""),
+                stdin=json.dumps(args.definition, ensure_ascii=False, indent=2),
+                delete=remote.removal_from_here(args.target, "remove-host"),
+                from_here=True,
             ),
             pulumi.ResourceOptions(parent=self),
         )
         self.address = pulumi.Output.from_input(args.host.address)
-        self.root = pulumi.Output.from_input(root)
+        self.root = pulumi.Output.from_input(args.host.layout.root)
         self.register_outputs({"address": self.address, "root": self.root})
 
 
-def _stdin(args: HostArgs) -> str:
-    """On this machine the definition alone; over SSH behind what the installer is to put in place."""
-    if args.host.local:
-        return json.dumps(args.definition, ensure_ascii=False, indent=2)
-    bundle = args.bundle
-    definition = json.dumps(args.definition, ensure_ascii=False, separators=(",", ":"))
-    return "\n".join([args.host.layout.root, bundle.python, bundle.digest, bundle.payload, definition, ""])
-
-
-def _with_label(args: HostArgs, create: str) -> pulumi.Input[str]:
-    """The installer with the observed label as its last argument."""
-    if not args.target.observed or args.label is None:
-        return create
-    if args.host.local:
-        return pulumi.Output.from_input(args.label).apply(lambda label: f"{create} {remote.quote(label)}")
-    return pulumi.Output.from_input(args.label).apply(lambda label: f"set -- {remote.quote(label)}\n{create}")
+def _install(args: HostArgs) -> str:
+    """The command of this machine that puts hostctl in place; nothing of hostctl travels through Pulumi's state."""
+    host = args.host
+    if host.local:
+        return shlex.join((PYTHON, "-m", "hostctl.here", host.layout.root, PYTHON, args.digest))
+    words = (PYTHON, "-m", "hostctl.there", "install", *remote.login(host), host.layout.root, args.digest)
+    return shlex.join(words)

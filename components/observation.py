@@ -11,8 +11,10 @@ import pulumi
 
 from components import remote
 from components.outputs import together
+from components.remote import login
 from plan.models import EnvironmentPlan
 from plan.render import database_definition
+from plan.render.process import PYTHON
 
 Labels = dict[str, Any]
 
@@ -25,6 +27,10 @@ class Observation:
     reason: str | None
     unasked: frozenset[str] = frozenset()
     """Databases that nobody asked although somebody looked at the host."""
+    adopts: tuple[tuple[str, str], ...] = ()
+    """Containers of documented names that are there and not ours, with their images (D18)."""
+    clock_off: float = 0
+    """Seconds that the host's clock is ahead of this machine's (negative: behind)."""
 
     @classmethod
     def without(cls, reason: str) -> Observation:
@@ -51,13 +57,17 @@ class Observation:
         return self.labels.apply(lambda found: str(found.get(kind, {}).get(name, found.get("absent", ""))))
 
 
+def from_sources(plan: EnvironmentPlan) -> tuple[str, ...]:
+    """hostctl on this machine, from its sources: what asks, or takes away, must not depend on what may be gone."""
+    return (PYTHON, "-m", "hostctl", "--root", plan.host.layout.root)
+
+
 def observe_here(
     plan: EnvironmentPlan,
-    words: tuple[str, ...],
     secrets: Mapping[str, pulumi.Output[str]],
     unasked: frozenset[str] = frozenset(),
 ) -> Observation:
-    """Ask hostctl (called by `words`) what this machine is like; it changes nothing, in previews too.
+    """Ask hostctl what this machine is like; it changes nothing, in previews too.
 
     Databases in `unasked` are left out: a login with a password that nobody could open would only be refused.
     """
@@ -72,5 +82,34 @@ def observe_here(
     # The question may hold passwords, the answer never does: a label that were secret would hide in every
     # preview what differs, and make services' definitions secret with it.
     return Observation(
-        pulumi.Output.unsecret(remote.read(words, passwords.apply(question))).apply(json.loads), None, unasked
+        pulumi.Output.unsecret(remote.read((*from_sources(plan), "observe"), passwords.apply(question))).apply(
+            json.loads
+        ),
+        None,
+        unasked,
+    )
+
+
+def observe_there(plan: EnvironmentPlan, environ: Mapping[str, str], now: float) -> Observation:
+    """Ask the server's hostctl over one ssh connection, in previews too; without labels where it can't be asked.
+
+    `now` is this machine's time in seconds. Without a pinned key, or an ssh-agent to log in with, nobody is asked.
+    """
+    if plan.host.host_key is None:
+        return Observation.without("no host key is pinned")
+    if not environ.get("SSH_AUTH_SOCK"):
+        return Observation.without("no ssh-agent with your key (SSH_AUTH_SOCK)")
+    words = (PYTHON, "-m", "hostctl.there", "observe", *login(plan.host), plan.host.layout.root)
+    names = [member.name for edition in plan.editions for member in edition.members]
+    answer: Labels = json.loads(remote.read_now(words, json.dumps({"containers": names})))
+    if "unreachable" in answer:
+        return Observation.without(str(answer["unreachable"]))
+    if "bare" in answer:
+        absent = "not converged yet"
+        return Observation(pulumi.Output.from_input({"host": absent, "absent": absent}), None)
+    return Observation(
+        pulumi.Output.from_input(answer),
+        None,
+        adopts=tuple(sorted(answer.get("adopts", {}).items())),
+        clock_off=float(answer.get("now", now)) - now,
     )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_command as command
 
+from plan.models import HostPlan
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -41,6 +43,11 @@ class CommandArgs:
     create: pulumi.Input[str]
     stdin: pulumi.Input[str]
     delete: str | None = None
+    from_here: bool = False
+    """Whether it runs on this machine although the host is a server: it brings something along (over ssh)."""
+
+
+OVER_SSH = "components/scripts/over-ssh.sh"
 
 
 def hostctl(target: Target, *words: str) -> str:
@@ -49,15 +56,35 @@ def hostctl(target: Target, *words: str) -> str:
 
 
 def removal(target: Target, *words: str) -> str:
-    """The text of a call of hostctl that takes something away."""
-    return shlex.join([*(target.remover or (target.hostctl,)), *words])
+    """The text of a call of hostctl that takes something away; a server without hostctl has nothing left of ours."""
+    text = shlex.join([*(target.remover or (target.hostctl,)), *words])
+    return text if target.address is None else f"[ ! -x {shlex.quote(target.hostctl)} ] || {text}"
 
 
-def observed(target: Target, text: str, label: pulumi.Input[str] | None) -> pulumi.Input[str]:
+def removal_from_here(target: Target, *words: str) -> str:
+    """The same as a command of this machine."""
+    return removal(target, *words) if target.address is None else over_ssh(target, removal(target, *words))
+
+
+def over_ssh(target: Target, text: str) -> str:
+    """A command of this machine that runs `text` on the server, which must show the pinned key."""
+    return shlex.join(
+        ["sh", OVER_SSH, target.address or "", str(target.port), target.user, target.host_key or "", text]
+    )
+
+
+def login(host: HostPlan) -> tuple[str, str, str, str]:
+    """Address, port, user and pinned key of a server, as over-ssh.sh takes them."""
+    return (host.address, str(host.ssh_port), host.user, host.host_key or "")
+
+
+def observed(
+    target: Target, text: str, label: pulumi.Input[str] | None, option: str = " --observed"
+) -> pulumi.Input[str]:
     """`text` with the observed label behind it, where the host is observed."""
     if not target.observed or label is None:
         return text
-    return pulumi.Output.from_input(label).apply(lambda value: f"{text} --observed {quote(value)}")
+    return pulumi.Output.from_input(label).apply(lambda value: f"{text}{option} {quote(value)}")
 
 
 def quote(text: str) -> str:
@@ -70,7 +97,7 @@ def run(name: str, args: CommandArgs, opts: pulumi.ResourceOptions) -> pulumi.Cu
     if args.target.preview and not args.target.observed:
         # The label that the last observation put into the text stays: no diff where nobody looked (design: drift).
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["create"]))
-    if args.target.address is None:
+    if args.target.address is None or args.from_here:
         return command.local.Command(
             name,
             create=args.create,
@@ -102,3 +129,8 @@ def run(name: str, args: CommandArgs, opts: pulumi.ResourceOptions) -> pulumi.Cu
 def read(words: Sequence[str], stdin: pulumi.Input[str]) -> pulumi.Output[str]:
     """What a command on this machine answers, in previews too; it must change nothing."""
     return command.local.run_output(command=shlex.join(words), stdin=stdin, logging=command.local.Logging.NONE).stdout
+
+
+def read_now(words: Sequence[str], stdin: str) -> str:
+    """The same at once, for what decides which resources there are; nothing in it may be secret."""
+    return command.local.run(command=shlex.join(words), stdin=stdin, logging=command.local.Logging.NONE).stdout

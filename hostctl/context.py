@@ -93,7 +93,7 @@ class Context:
     def runtime(self) -> Runtime:
         """The runtime that the host's definition names."""
         if self._runtime is None:
-            self._runtime = runtime_for(self.host()["definition"]["runtime"], self.layout)
+            self._runtime = runtime_for(self.host()["definition"]["runtime"], self.layout, self.lock)
         return self._runtime
 
     def databases(self) -> Dict[str, DatabaseRecord]:

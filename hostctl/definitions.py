@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Mapping, Sequence, TypedDict, Union, cast
+from typing import Any, Dict, List, Mapping, Optional, Sequence, TypedDict, Union, cast
 
 from hostctl import schema
 from hostctl.assemble import Part
@@ -20,6 +20,8 @@ DIGEST = re.compile(r"[0-9a-f]{6,64}")
 FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 MODE = re.compile(r"0[0-7]{3}")
 URL = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}(/[!-~]*)?")
+IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
+ADDRESS = re.compile(r"[0-9a-fA-F.:/]{2,49}")
 OUR_FOLDERS = ("bin", "lib", "state", "secrets", "logs", "data", "run")
 
 
@@ -29,6 +31,11 @@ class Launch(TypedDict):
     argv: List[str]
     cwd: str
     env: Dict[str, str]
+    image: str
+    """What runs (runtime `compose`); empty with a process."""
+    bind: str
+    """The host's address on which the ports are published (runtime `compose`)."""
+    resources: Dict[str, Any]
 
 
 class Health(TypedDict):
@@ -62,6 +69,15 @@ class ServiceDefinition(TypedDict):
     parts: List[Part]
 
 
+class ComposeSpec(TypedDict):
+    """The documented compose file and the services' network (runtime `compose`)."""
+
+    file: str
+    network: str
+    subnet: str
+    gateway: str
+
+
 class HostFile(TypedDict):
     """A file that is assembled on the host."""
 
@@ -80,6 +96,7 @@ class HostDefinition(TypedDict):
     parts: List[Part]
     supervisord: str
     reloader: List[str]
+    compose: Optional[ComposeSpec]
 
 
 class DatabaseCheck(TypedDict):
@@ -124,11 +141,14 @@ _service = schema.record(
         "runtime": _name,
         "digest": schema.text(DIGEST, "a digest is 6 to 64 hexadecimal digits"),
         "launch": schema.record(
+            {"env": schema.mapping(schema.text(KEY, "not a name for an environment variable"), schema.text())},
             {
                 "argv": _argv,
-                "env": schema.mapping(schema.text(KEY, "not a name for an environment variable"), schema.text()),
+                "cwd": _path,
+                "image": schema.text(IMAGE, "not the name of an image"),
+                "bind": schema.text(ADDRESS, "not an address"),
+                "resources": schema.mapping(_name, schema.anything),
             },
-            {"cwd": _path},
         ),
         "ports": schema.listing(schema.whole(1, 65535)),
         "health": schema.record(
@@ -150,7 +170,18 @@ _host = schema.record(
             _file, schema.record({"mode": schema.text(MODE, "a mode is 4 octal digits such as 0644")})
         ),
     },
-    {"supervisord": _path, "reloader": _argv},
+    {
+        "supervisord": _path,
+        "reloader": _argv,
+        "compose": schema.record(
+            {
+                "file": _file,
+                "network": _name,
+                "subnet": schema.text(ADDRESS, "not a network"),
+                "gateway": schema.text(ADDRESS, "not an address"),
+            }
+        ),
+    },
 )
 _database = schema.record(
     {
@@ -169,7 +200,12 @@ _database = schema.record(
 )
 _secrets = schema.mapping(schema.text(KEY, "not a name for an environment variable"), schema.text())
 _observe = schema.record(
-    {}, {"databases": schema.mapping(_name, _database), "secrets": schema.mapping(_name, _secrets)}
+    {},
+    {
+        "databases": schema.mapping(_name, _database),
+        "secrets": schema.mapping(_name, _secrets),
+        "containers": schema.listing(_name),
+    },
 )
 
 
@@ -178,7 +214,8 @@ def parse_service(raw: bytes, name: str) -> ServiceDefinition:
     value = _checked(raw, _service, "the service's definition", name)
     value.setdefault("secrets", [])
     value.setdefault("reload", [])
-    value["launch"].setdefault("cwd", ".")
+    defaults: Dict[str, Any] = {"argv": [], "cwd": ".", "image": "", "bind": "127.0.0.1", "resources": {}}
+    value["launch"] = dict(defaults, **value["launch"])
     return cast(ServiceDefinition, value)
 
 
@@ -187,6 +224,7 @@ def parse_host(raw: bytes) -> HostDefinition:
     value = _checked(raw, _host, "the host's definition")
     value.setdefault("supervisord", "")
     value.setdefault("reloader", [])
+    value.setdefault("compose", None)
     taken = sorted(set(value["files"]) & set(OUR_FOLDERS))
     if taken:
         raise BadInput("the host's definition: files.%s is the name of one of our folders" % taken[0])
@@ -210,13 +248,19 @@ class ObserveInput(TypedDict):
 
     databases: Dict[str, DatabaseDefinition]
     secrets: Dict[str, Dict[str, str]]
+    containers: List[str]
+    """Documented names: containers of them that aren't ours are told (D18)."""
 
 
 def parse_observe(raw: bytes) -> ObserveInput:
     """The input of `observe`; nothing at all is fine too."""
     value = _checked(raw, _observe, "the input of observe") if raw.strip() else {}
     databases = {name: _with_folder(entry) for name, entry in value.get("databases", {}).items()}
-    return {"databases": databases, "secrets": value.get("secrets", {})}
+    return {
+        "databases": databases,
+        "secrets": value.get("secrets", {}),
+        "containers": value.get("containers", []),
+    }
 
 
 def require_name(name: str) -> str:

@@ -231,4 +231,10 @@ def orphaned(record: Record) -> bool:
 
 def launch_part(definition: ServiceDefinition) -> Dict[str, Any]:
     """What `launch` needs of a definition; kept under its digest, never rewritten."""
-    return {"name": definition["name"], "launch": definition["launch"], "secrets": definition["secrets"]}
+    launch = definition["launch"]
+    keys = ("argv", "cwd", "env") if launch["argv"] else ("image", "env", "bind", "resources")
+    return {
+        "name": definition["name"],
+        "launch": {key: launch[key] for key in keys},
+        "secrets": definition["secrets"],
+    }

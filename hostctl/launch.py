@@ -82,7 +82,7 @@ def _secrets(layout: Layout, name: str, digest: str, owners: List[str]) -> Dict[
             return found
 
 
-def variable(owner: str, key: str, service: str) -> str:
+def variable(owner: str, key: str, service: str = "") -> str:
     """A database's PASSWORD reaches services as BLOCKCHAIN_MYSQL_PASSWORD (docs/contracts.md)."""
     if key == "PASSWORD" and owner != service:
         return "BLOCKCHAIN_%s_PASSWORD" % owner.upper().replace("-", "_")

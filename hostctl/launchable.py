@@ -15,8 +15,8 @@ def launch_problem(root: str, base: str, launch: Mapping[str, Any]) -> str:
 
     Asked before what runs is stopped for it.
     """
-    if "argv" not in launch:
-        return ""
+    if not launch["argv"]:
+        return ""  # a container
     folder = under(base, placed(launch["cwd"], root, base))
     if not os.path.isdir(folder):
         return "its folder %s is not there" % folder

@@ -45,6 +45,7 @@ class Layout:
         self.host = self.state / "host.json"
         self.supervisord = self.state / "supervisord.json"
         self.audit = self.state / "audit.log"
+        self.adopted = self.state / "adopted.json"
         self.supervisord_conf = self.root / "supervisord.conf"
         self.socket = self.run / "supervisor.sock"
         self.pidfile = self.run / "supervisord.pid"
@@ -56,6 +57,10 @@ class Layout:
     def secret_file(self, name: str) -> Path:
         """The secrets of one owner."""
         return self.secrets / (name + ".env")
+
+    def container_secrets(self, name: str) -> Path:
+        """The same secrets as the compose file's `env_file:` names them."""
+        return self.secrets / (name + ".compose.env")
 
     def make(self) -> None:
         """Makes the folders and puts their modes right."""

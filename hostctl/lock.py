@@ -32,6 +32,11 @@ class HostLock:
         self._what = (verb + " " + subject).strip()
         self._descriptor: Optional[int] = None
 
+    @property
+    def descriptor(self) -> Optional[int]:
+        """The open lock while it is held: a program that inherits it keeps the lock when we are killed."""
+        return self._descriptor
+
     def try_acquire(self) -> bool:
         """Takes the lock if it is free."""
         descriptor = os.open(str(self._path), os.O_RDWR | os.O_CREAT, 0o600)

@@ -7,17 +7,20 @@ after a change by hand it says what differs, in words that stay the same until s
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from hostctl import client, files
+from hostctl import client, docker_api, files
+from hostctl.compose_files import STACK
 from hostctl.context import Context
 from hostctl.definitions import DatabaseDefinition, ObserveInput
 from hostctl.generations import Record, busy
 from hostctl.redact import read_secrets
 from hostctl.runtime import Process
 
+_KNOCK_SECONDS = 2.0
 Texts = Mapping[str, Optional[str]]
 
 
@@ -25,13 +28,48 @@ def observe(context: Context, wanted: ObserveInput) -> Dict[str, Any]:
     """All labels of one host."""
     # What isn't there never has the label that it was converged with, or nobody would notice that it is gone.
     absent = "not converged yet (asked %s)" % time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    record = context.host_or_none()
+    server = record is not None and record["definition"]["runtime"] == "compose"
     checks = _Checks(context, wanted, absent)
     checks.start()
     host, services = absent, {}
-    if context.on_host():
+    if record is not None:
         seen = _Seen(context)
         host, services = seen.host(), {name: seen.service(name) for name in context.store.names()}
-    return {"host": host, "services": services, "databases": checks.labels(), "absent": absent}
+    return {
+        "host": host,
+        "services": services,
+        "databases": {**checks.labels(), **(_listening(context) if server else {})},
+        "absent": absent,
+        "adopts": _to_adopt(wanted["containers"]),
+        "now": int(time.time()),
+    }
+
+
+def _listening(context: Context) -> Dict[str, str]:
+    """Whether each database that was converged answers at all: a login takes a container of its own on a server."""
+    labels: Dict[str, str] = {}
+    for name, record in context.databases().items():
+        target = record["definition"]["check"]["input"]
+        try:
+            socket.create_connection((target["host"], target["port"]), _KNOCK_SECONDS).close()
+            labels[name] = record["label"]
+        except OSError as error:
+            labels[name] = "missing: %s" % (error.strerror or "timed out").lower()
+    return labels
+
+
+def _to_adopt(names: Sequence[str]) -> Dict[str, str]:
+    """Containers of documented names that somebody else made, and their images (D18)."""
+    if not names or not os.path.exists(docker_api.socket_path()):
+        return {}
+    api = docker_api.DockerApi()
+    found = {name: api.inspect(name) for name in names}
+    return {
+        name: one["Config"]["Image"]
+        for name, one in found.items()
+        if one is not None and STACK not in (one["Config"]["Labels"] or {})
+    }
 
 
 class _Seen:
@@ -72,6 +110,9 @@ class _Seen:
         for file, text in self._texts.items():
             if text is None:
                 return "%s is missing" % file
+        missing = self._context.runtime.host_differs(self._context.host()["definition"])
+        if missing:
+            return missing
         if not os.access(str(layout.bin / "hostctl"), os.X_OK):
             return "bin/hostctl is missing"
         edited = self._edited(name)
@@ -129,7 +170,7 @@ class _Checks:
         self._threads: List[threading.Thread] = []
 
     def start(self) -> None:
-        """Starts them."""
+        """Starts those that were asked for."""
         for name, definition in self._wanted["databases"].items():
             thread = threading.Thread(target=self._check, args=(name, definition))
             thread.start()

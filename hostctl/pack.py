@@ -16,7 +16,7 @@ from typing import Dict, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 MAIN = "import sys\n\nfrom hostctl.cli import main\n\nsys.exit(main(sys.argv[1:]))\n"
-NOT_ON_HOSTS = ("pack.py", "here.py", "__main__.py")
+NOT_ON_HOSTS = ("pack.py", "here.py", "there.py", "__main__.py")
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
@@ -42,6 +42,11 @@ def pack() -> bytes:
             entry.create_system = 3  # it says "made on Unix" everywhere
             archive.writestr(entry, sources[name])
     return buffer.getvalue()
+
+
+def digest() -> str:
+    """SHA-256 of the zipapp, hexadecimal: it names these sources."""
+    return hashlib.sha256(pack()).hexdigest()
 
 
 def bundle() -> Bundle:

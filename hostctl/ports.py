@@ -43,9 +43,14 @@ def strangers(
         for listener in found:
             if listener.port == port and collide(address, listener.address) and not moving(listener.pid):
                 holder = name_of(listener.pid) or _whose(listener)
-                sentences.append("port %d is taken by %s: end that, or choose another port" % (port, holder))
+                sentences.append(sentence(port, holder))
                 break
     return sentences
+
+
+def sentence(port: int, holder: str) -> str:
+    """What to tell of a port that somebody else holds."""
+    return "port %d is taken by %s: end that, or choose another port" % (port, holder)
 
 
 def bind_address(definition: ServiceDefinition) -> str:

@@ -77,6 +77,8 @@ def block_problems(definition: ServiceDefinition) -> List[str]:
             "autostart": "true",
         },
     )
+    if not definition["launch"]["argv"]:
+        problems.append("launch.argv is missing")
     for option in ("directory", "numprocs", "process_name", "user"):
         if parser.has_option(section, option):
             problems.append("[%s] must not set %s" % (section, option))

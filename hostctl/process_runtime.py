@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, cast
 
-from hostctl import logs, process_files
+from hostctl import logs, ports, process_files
 from hostctl.console import say
 from hostctl.definitions import HostDefinition, ServiceDefinition
 from hostctl.errors import HostctlError
@@ -56,6 +57,10 @@ class ProcessRuntime:
     def files_problem(self, texts: Mapping[str, str]) -> Optional[str]:
         """Whether supervisord would read the file."""
         return process_files.whole_problem(texts.get(process_files.FILE, ""))
+
+    def host_differs(self, host: HostDefinition) -> str:
+        """Nothing beside supervisord, whose absence `processes` tells."""
+        return ""
 
     def start(self, host: HostDefinition, renew: bool = False) -> List[str]:
         """Starts supervisord, or with `renew` restarts one that has another header."""
@@ -121,13 +126,29 @@ class ProcessRuntime:
             return None
         return {info["name"]: _process(info) for info in infos}
 
-    def leaders(self, names: Sequence[str]) -> List[int]:
-        """The services' own pids; without a supervisord, all that a killed one left behind."""
-        running = self.processes()
-        if running is not None:
-            return [running[name].pid for name in names if name in running]
-        known = [self._launched(name) for name in self._running_names()]
-        return [entry["process"]["pid"] for entry in known if entry and alive(entry["process"])]
+    def process(self, name: str) -> Optional[Process]:
+        """One program."""
+        return (self.processes() or {}).get(name)
+
+    def strangers(self, wanted: Mapping[str, ServiceDefinition], leaving: Sequence[str]) -> Dict[str, List[str]]:
+        """Processes that hold a wanted port and belong to none of the services that converging ends."""
+        found = ports.listeners({port for definition in wanted.values() for port in definition["ports"]})
+        if not found:
+            return {}
+        leaders = self._leaders([*wanted, *leaving])
+        others = self.processes() or {}
+
+        def moving(pid: int) -> bool:
+            return any(ports.in_group(pid, leader) for leader in leaders)
+
+        def name_of(pid: int) -> str:
+            return next((name for name, process in others.items() if ports.in_group(pid, process.pid)), "")
+
+        told = {name: ports.strangers(definition, found, moving, name_of) for name, definition in wanted.items()}
+        return {name: sentences for name, sentences in told.items() if sentences}
+
+    def own_data(self, definition: ServiceDefinition, folder: Path) -> None:
+        """It runs as the same user as we do."""
 
     def differs(self, name: str, digest: str, process: Process) -> str:
         """Compares with what `launch` wrote down."""
@@ -147,6 +168,14 @@ class ProcessRuntime:
     def log_tail(self, name: str, lines: int, mark: Optional[List[int]] = None) -> List[str]:
         """The last lines of the log."""
         return logs.tail(self._layout.log(name), lines, mark)
+
+    def _leaders(self, names: Sequence[str]) -> List[int]:
+        """The services' own pids; without a supervisord, all that a killed one left behind."""
+        running = self.processes()
+        if running is not None:
+            return [running[name].pid for name in names if name in running]
+        known = [self._launched(name) for name in self._running_names()]
+        return [entry["process"]["pid"] for entry in known if entry and alive(entry["process"])]
 
     def _header(self, host: HostDefinition) -> str:
         import hashlib  # costs more than all else here, and few runs need it

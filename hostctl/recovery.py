@@ -96,7 +96,7 @@ def _adopt_one(context: Context, name: str, record: Record) -> List[Target]:
 
 def _other(context: Context, name: str, digest: str) -> bool:
     """Whether something else than this digest runs, or nothing."""
-    process = (context.runtime.processes() or {}).get(name)
+    process = context.runtime.process(name)
     if process is None or process.state not in ("running", "starting"):
         return True
     return bool(context.runtime.differs(name, digest, process))

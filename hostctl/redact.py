@@ -7,10 +7,17 @@ import re
 from typing import Dict, Iterable, List
 from urllib.parse import quote
 
+from hostctl.errors import BadInput
 from hostctl.layout import Layout, read_text
 
 MASK = "***"
 SHORT = 4
+_MISREAD = (
+    ("'", "a single quote"),
+    (r"\\", "a backslash"),
+    (r"\$\{", "`${`"),
+    (r"[\x00-\x09\x0b-\x1f\x7f]", "a control character"),
+)
 
 
 def parse_env_file(text: str) -> Dict[str, str]:
@@ -26,6 +33,19 @@ def parse_env_file(text: str) -> Dict[str, str]:
 def env_file(secrets: Dict[str, str]) -> str:
     """The text of a secret file: sorted, so that the same secrets give the same file."""
     return "".join("%s=%s\n" % (key, json.dumps(secrets[key])) for key in sorted(secrets))
+
+
+def compose_env_file(owner: str, secrets: Dict[str, str]) -> str:
+    """The text of a secret file as `env_file:` takes it: what docker-compose 1.29 and v2 read the same.
+
+    Raises BadInput for a value that one of them would change; never with the value in its text.
+    """
+    for key, value in secrets.items():
+        for bad, what in _MISREAD:
+            if re.search(bad, value):
+                message = "secrets.%s: %s holds %s, which docker-compose would change: choose another, or base64 it"
+                raise BadInput(message % (owner, key, what))
+    return "".join("%s='%s'\n" % (key, secrets[key]) for key in sorted(secrets))
 
 
 def read_secrets(layout: Layout, name: str) -> Dict[str, str]:

@@ -1,16 +1,18 @@
 """What a runtime has to be able to do; the transaction, recovery, observing and status know only this.
 
-`process` (supervisord) is the runtime of laptops. Another one (compose) is another class with these
-methods and a line in `_RUNTIMES`.
+`process` (supervisord) is the runtime of laptops, `compose` that of servers. Another one is another class with
+these methods and a line in `_RUNTIMES`.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Protocol, Sequence
 
 from hostctl.definitions import HostDefinition, ServiceDefinition
 from hostctl.errors import BadInput
 from hostctl.layout import Layout
+from hostctl.lock import HostLock
 
 STARTED, RESTARTED, UNCHANGED, FAILED = "started", "restarted", "unchanged", "failed"
 OTHER_SETTINGS, OLDER_SECRETS = "it runs with other settings", "it runs with older secrets"
@@ -58,6 +60,10 @@ class Runtime(Protocol):
         """Why the runtime would not read these files, or None."""
         ...
 
+    def host_differs(self, host: HostDefinition) -> str:
+        """How the machine differs from what `start` left ("" when it doesn't)."""
+        ...
+
     def start(self, host: HostDefinition, renew: bool = False) -> List[str]:
         """Makes the runtime itself run; says what it did.
 
@@ -86,8 +92,19 @@ class Runtime(Protocol):
         """All services that the runtime knows; None when the runtime itself isn't running."""
         ...
 
-    def leaders(self, names: Sequence[str]) -> List[int]:
-        """Leaders of the process groups that converging these services ends: their ports will be free."""
+    def process(self, name: str) -> Optional[Process]:
+        """One service; None when the runtime doesn't know it, or isn't running itself."""
+        ...
+
+    def strangers(self, wanted: Mapping[str, ServiceDefinition], leaving: Sequence[str]) -> Dict[str, List[str]]:
+        """Sentences, by service, about who holds a port that one of these services wants (P6).
+
+        What the services themselves hold, and those that leave, will be free by then.
+        """
+        ...
+
+    def own_data(self, definition: ServiceDefinition, folder: Path) -> None:
+        """Lets the service write into its folder."""
         ...
 
     def differs(self, name: str, digest: str, process: Process) -> str:
@@ -103,18 +120,24 @@ class Runtime(Protocol):
         ...
 
 
-def _process(layout: Layout) -> Runtime:
+def _process(layout: Layout, lock: Optional[HostLock]) -> Runtime:
     from hostctl.process_runtime import ProcessRuntime
 
     return ProcessRuntime(layout)
 
 
-_RUNTIMES: Dict[str, Callable[[Layout], Runtime]] = {"process": _process}
+def _compose(layout: Layout, lock: Optional[HostLock]) -> Runtime:
+    from hostctl.compose_runtime import ComposeRuntime
+
+    return ComposeRuntime(layout, lock)
 
 
-def runtime_for(name: str, layout: Layout) -> Runtime:
-    """The runtime of that name."""
+_RUNTIMES: Dict[str, Callable[[Layout, Optional[HostLock]], Runtime]] = {"process": _process, "compose": _compose}
+
+
+def runtime_for(name: str, layout: Layout, lock: Optional[HostLock] = None) -> Runtime:
+    """The runtime of that name; programs that it runs while `lock` is held keep it held."""
     if name not in _RUNTIMES:
         known = ", ".join(sorted(_RUNTIMES))
         raise BadInput("this hostctl has no runtime '%s'; it has: %s" % (name, known))
-    return _RUNTIMES[name](layout)
+    return _RUNTIMES[name](layout, lock)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List, Optional, Sequence
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from hostctl import audit, service
 from hostctl.console import say
 from hostctl.context import Context
 from hostctl.errors import HostctlError
+from hostctl.launch import variable
 from hostctl.layout import read_text, remove, write_atomic
-from hostctl.redact import env_file
+from hostctl.redact import compose_env_file, env_file
 from hostctl.runtime import OLDER_SECRETS
 
 
@@ -22,7 +24,7 @@ def write(context: Context, name: str, secrets: Dict[str, str]) -> Dict[str, Any
     began = time.monotonic()
     context.host()
     change = _Change(context, name)
-    changed = change.apply(env_file(secrets))
+    changed = change.apply(_texts(context, name, secrets))
     if change.trouble:
         trouble = "; ".join(change.trouble.values())
         back = change.undo()
@@ -45,32 +47,44 @@ def write(context: Context, name: str, secrets: Dict[str, str]) -> Dict[str, Any
 def forget(context: Context, name: str) -> Dict[str, Any]:
     """Removes the file; a service that lost its secrets gets a new definition anyway."""
     removed = remove(context.layout.secret_file(name))
+    remove(context.layout.container_secrets(name))
     if removed:
         audit.record(context.layout, "remove-secrets", name, "removed")
     return {"name": name, "outcome": "removed" if removed else "absent"}
 
 
+def _texts(context: Context, name: str, secrets: Dict[str, str]) -> Dict[Path, Optional[str]]:
+    """The files of an owner; compose's comes first, so that whoever sees the other one's change finds both new."""
+    texts: Dict[Path, Optional[str]] = {}
+    if context.host()["definition"]["runtime"] == "compose":
+        named = {variable(name, key): value for key, value in secrets.items()}
+        texts[context.layout.container_secrets(name)] = compose_env_file(name, named)
+    texts[context.layout.secret_file(name)] = env_file(secrets)
+    return texts
+
+
 class _Change:
     def __init__(self, context: Context, name: str) -> None:
         self._context = context
-        self._path = context.layout.secret_file(name)
-        self._before: Optional[str] = read_text(self._path)
+        paths = (context.layout.container_secrets(name), context.layout.secret_file(name))
+        self._before: Dict[Path, Optional[str]] = {path: read_text(path) for path in paths}
         wanted = context.store.wanted()
         self._users = [user for user, definition in wanted.items() if name in definition["secrets"]]
         self.started: Dict[str, service.Started] = {}
         self.trouble: Dict[str, str] = {}
 
-    def apply(self, text: Optional[str], also: Sequence[str] = ()) -> bool:
-        """Writes the text (None removes the file) and restarts those who run with another one."""
-        changed = read_text(self._path) != text
+    def apply(self, texts: Mapping[Path, Optional[str]], also: Sequence[str] = ()) -> bool:
+        """Writes the texts (None removes the file) and restarts those who run with other ones."""
+        changed = any(read_text(path) != text for path, text in texts.items())
 
         def act() -> None:
-            if text is None:
-                remove(self._path)
-            elif changed:
-                write_atomic(self._path, text, 0o600)
-            else:
-                self._path.chmod(0o600)
+            for path, text in texts.items():
+                if text is None:
+                    remove(path)
+                elif changed:
+                    write_atomic(path, text, 0o600)
+                else:
+                    path.chmod(0o600)
             self.started = service.restart_now(self._context, sorted({*self._outdated(), *also}))
 
         service.with_idle(self._context, self._users, act)

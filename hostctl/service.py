@@ -194,7 +194,7 @@ def _await_health(context: Context, definition: ServiceDefinition, result: Resul
     gate = Gate(context.runtime, name, definition["health"], context.signals.stopped)
     if result["outcome"] != UNCHANGED:
         return gate.wait()
-    process = (context.runtime.processes() or {}).get(name)
+    process = context.runtime.process(name)
     verdict = gate.wait(UNCHANGED_SECONDS if process and process.state == "running" else None)
     if verdict.healthy or context.signals.stop:
         return verdict

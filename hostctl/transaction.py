@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Dict, List, Mapping, Optional, Sequence
 
-from hostctl import audit, files, ports, recovery
+from hostctl import audit, files, recovery
 from hostctl.context import Context
 from hostctl.definitions import ServiceDefinition
 from hostctl.errors import HostctlError, RuntimeRefused
@@ -125,27 +125,15 @@ class Batch:
 
     def _check_ports(self) -> None:
         """A stranger on a port is an error before the old process is stopped, not after (P6)."""
-        wanted = {port for name in self._ups for port in self._definition(name)["ports"]}
-        found = ports.listeners(wanted)
-        if not found:
-            return
-        leaders = self._context.runtime.leaders([*self._ups, *self._downs])
-        others = self._context.runtime.processes() or {}
-
-        def moving(pid: int) -> bool:
-            return any(ports.in_group(pid, leader) for leader in leaders)
-
-        def name_of(pid: int) -> str:
-            return next((name for name, process in others.items() if ports.in_group(pid, process.pid)), "")
-
-        for name, request in list(self._ups.items()):
-            sentences = ports.strangers(self._definition(name), found, moving, name_of)
-            if sentences:
-                self._refuse(request, "; ".join(sentences))
+        definitions = {name: self._definition(name) for name in self._ups}
+        for name, sentences in self._context.runtime.strangers(definitions, list(self._downs)).items():
+            self._refuse(self._ups[name], "; ".join(sentences))
 
     def _journal(self, name: str, request: Request) -> None:
         self._context.store.begin(self._definition(name), request["owner"], request["id"])
-        make_folder(self._context.layout.data / name, 0o700)
+        folder = self._context.layout.data / name
+        make_folder(folder, 0o700)
+        self._context.runtime.own_data(self._definition(name), folder)
         self._marks[name] = self._context.runtime.log_mark(name)
 
     def _turn_to_removal(self, name: str, request: Request) -> None:

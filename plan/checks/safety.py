@@ -113,11 +113,15 @@ def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
                 f"{chain.endpoint} is a placeholder; `up` in production refuses it",
             )
     if not plan.host.local and plan.host.host_key is None:
-        yield Notice("host.host_key", "no host key is pinned: whoever answers at that address would be trusted")
+        wrong = "no host key is pinned: the server isn't looked at, and `up` refuses"
+        yield Notice("host.host_key", f"{wrong}; `make trust STACK={plan.name}` shows and pins it")
 
 
 def refusals(plan: EnvironmentPlan) -> Iterator[Problem]:
-    """What a preview only notices and `up` refuses: production on stand-ins or placeholders (D13)."""
+    """What a preview only notices and `up` refuses: a server without a pinned key, stand-ins in production (D13)."""
+    if not plan.host.local and plan.host.host_key is None:
+        wrong = "no host key is pinned: any machine could pose as the server"
+        yield Problem("host.host_key", wrong, f"`make trust STACK={plan.name}` shows and pins it")
     if plan.mode != "production":
         return
     for service in plan.running:

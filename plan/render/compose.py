@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from plan.models import LOOPBACK, EnvironmentPlan, ServicePlan
 from plan.render.environment import CONTAINER_DATA, gateway
@@ -25,6 +25,8 @@ def header(plan: EnvironmentPlan) -> str:
         "networks:\n"
         "  default:\n"
         f"    name: {network(plan)}\n"
+        "    labels:\n"
+        f"      {LABEL}.stack: {_name(plan.name)}\n"
         "    ipam:\n"
         "      config:\n"
         f"        - subnet: {plan.host.subnet}\n"
@@ -33,9 +35,16 @@ def header(plan: EnvironmentPlan) -> str:
     )
 
 
-def block(plan: EnvironmentPlan, service: ServicePlan, env: Mapping[str, str], digest: str) -> str:
-    """One service's entry, indented to stand under `services:`."""
-    bind = "" if service.public else f"{LOOPBACK}:"
+def publish_address(service: ServicePlan) -> str:
+    """The host's address on which a service's port is published (D19)."""
+    return "0.0.0.0" if service.public else LOOPBACK  # noqa: S104
+
+
+def block(
+    plan: EnvironmentPlan, service: ServicePlan, env: Mapping[str, str], secrets: Sequence[str], digest: str
+) -> str:
+    """One service's entry, indented to stand under `services:`; `secrets` are the names of its secret files."""
+    bind = "" if service.public else f"{publish_address(service)}:"
     lines = [
         f"  {_name(service.name)}:",
         # Documented container names are the editions' (E2); a fixed name would keep two of one from running.
@@ -46,6 +55,7 @@ def block(plan: EnvironmentPlan, service: ServicePlan, env: Mapping[str, str], d
         f"      - {_text(f'{bind}{service.port}:{service.port}')}",
         "    environment:",
         *(f"      {_name(name)}: {_text(value)}" for name, value in env.items()),
+        *_env_files(secrets),
         *_volumes(service),
         f"    mem_limit: {service.resources.memory}",
         f"    memswap_limit: {service.resources.memory}",
@@ -57,6 +67,10 @@ def block(plan: EnvironmentPlan, service: ServicePlan, env: Mapping[str, str], d
         "      retries: 3",
         f"      start_period: {service.health_timeout:g}s",
         f"    stop_grace_period: {service.stop_grace:g}s",
+        # Docker's own default keeps every line that was ever logged.
+        "    logging:",
+        "      driver: json-file",
+        '      options: {max-size: "10m", max-file: "3"}',
         *_depends_on(service),
         "    labels:",
         f"      {LABEL}.stack: {_name(plan.name)}",
@@ -74,6 +88,11 @@ def health_test(service: ServicePlan) -> list[str]:
         return ["CMD", "python3", "-m", "standin.probe"]
     url = f"http://{LOOPBACK}:{service.port}/health"
     return ["CMD-SHELL", f"wget -q -O /dev/null {url} || curl -fsS -o /dev/null {url}"]
+
+
+def _env_files(secrets: Sequence[str]) -> list[str]:
+    """Secrets come from files that only root reads (D6); a service lists those that it needs."""
+    return ["    env_file:", *(f"      - ./secrets/{name}.compose.env" for name in secrets)] if secrets else []
 
 
 def _volumes(service: ServicePlan) -> list[str]:

@@ -20,6 +20,8 @@ _BEYOND_DOCUMENTED = 1000
 _AFTER_SERVICES = 100_000
 _BLOCKS = 100
 _DATABASE_CHECK_SECONDS = 5
+_CONTAINER_CHECK_SECONDS = 30
+"""On a small server that starts twelve services, the client's own container alone may take ten."""
 
 
 def host_definition(plan: EnvironmentPlan) -> Definition:
@@ -47,6 +49,12 @@ def host_definition(plan: EnvironmentPlan) -> Definition:
     else:
         definition["files"][layout.compose_file] = {"mode": "0644"}
         parts.append(_part(layout.compose_file, 0, compose.header(plan)))
+        definition["compose"] = {
+            "file": layout.compose_file,
+            "network": compose.network(plan),
+            "subnet": plan.host.subnet,
+            "gateway": gateway(plan),
+        }
     definition["parts"] = parts
     return definition
 
@@ -66,7 +74,8 @@ def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: Stat
         argv, folder = process.command_of(service)
         judged["launch"] = {"argv": argv, "cwd": folder, "env": env}
     else:
-        judged["launch"] = {"image": service.image, "env": env, "resources": _amounts(service)}
+        bind = compose.publish_address(service)
+        judged["launch"] = {"image": service.image, "bind": bind, "env": env, "resources": _amounts(service)}
     digest = _digest(judged)
     parts: list[Part] = []
     if service.edition is None and service.group != "dao":
@@ -74,7 +83,8 @@ def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: Stat
     if plan.runtime == "process":
         parts.append(_part(process.SUPERVISOR_FILE, _BLOCKS, process.program(service, digest)))
     else:
-        parts.append(_part(plan.host.layout.compose_file, _BLOCKS, compose.block(plan, service, env, digest)))
+        text = compose.block(plan, service, env, judged["secrets"], digest)
+        parts.append(_part(plan.host.layout.compose_file, _BLOCKS, text))
     return {
         "schema": SCHEMA,
         "kind": "service",
@@ -111,7 +121,7 @@ def database_definition(plan: EnvironmentPlan, database: DatabasePlan) -> Defini
                 "user": database.user,
                 "database": database.database,
             },
-            "timeout_seconds": _DATABASE_CHECK_SECONDS,
+            "timeout_seconds": _CONTAINER_CHECK_SECONDS if plan.runtime == "compose" else _DATABASE_CHECK_SECONDS,
         },
         "parts": parts,
     }

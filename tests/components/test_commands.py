@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from components.remote import OVER_SSH
 from plan.render import definitions
-from tests.components.harness import BUNDLE, Registered, Run, run_environment
-from tests.plan.stacks import HOST_KEY, STACKS, drop, plan_of, put
+from tests.components.harness import DIGEST, Registered, Run, run_environment
+from tests.plan.stacks import HOST_KEY, PINNED, STACKS, drop, plan_of, put
 
 SERVERS = ("tencent", "alibaba")
 ROOTS = {"local": ".local", "tencent": "/opt/blockchain-services", "alibaba": "/opt/blockchain-services"}
@@ -69,8 +70,9 @@ def commands(run: Run) -> dict[str, Registered]:
 
 
 def test_type_tokens(stack: str, run: Run) -> None:
-    place = "local" if stack == "local" else "remote"
     for one in run.resources.values():
+        # What brings hostctl along starts on this machine.
+        place = "local" if stack == "local" or one.name.endswith("-hostctl") else "remote"
         assert one.type == (f"command:{place}:Command" if one.kind == "Command" else TYPES[one.kind])
 
 
@@ -133,32 +135,43 @@ def test_each_service_is_one_command_with_its_definition(stack: str, run: Run) -
     for service in plan.running:
         one = commands(run)[f"{service.name}-up"]
         assert one.inputs["create"] == f"{hostctl} up {service.name}"
-        assert one.inputs["delete"] == f"{hostctl} down {service.name}"
+        assert one.inputs["delete"] == removal(stack, f"down {service.name}")
         assert json.loads(one.inputs["stdin"]) == made[f"service/{service.name}"]
         assert "\n" in one.inputs["stdin"]  # a line a setting: previews show the one that differs
     for database in plan.databases:
         one = commands(run)[f"{database.name}-check"]
         assert one.inputs["create"] == f"{hostctl} database {database.name}"
-        assert one.inputs["delete"] == f"{hostctl} remove-database {database.name}"
+        assert one.inputs["delete"] == removal(stack, f"remove-database {database.name}")
         assert json.loads(one.inputs["stdin"]) == made[f"database/{database.name}"]
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_server_is_one_command_that_carries_hostctl_and_the_hosts_definition(server: str) -> None:
-    one = commands(run_environment(server))[f"{server}-host-hostctl"]
-    assert one.inputs["create"] == BUNDLE.script
-    assert one.inputs["delete"] == f"{ROOTS[server]}/bin/hostctl remove-host"
-    root, python, digest, payload, definition, end = one.inputs["stdin"].split("\n")
-    assert (root, python, digest, payload, end) == (ROOTS[server], BUNDLE.python, BUNDLE.digest, BUNDLE.payload, "")
-    assert json.loads(definition) == definitions(plan_of(server))["host"]
+def test_a_server_is_one_command_that_installs_hostctl_from_the_sources_over_ssh(server: str) -> None:
+    plan = plan_of(server, PINNED)
+    one = commands(run_environment(server, PINNED))[f"{server}-host-hostctl"]
+    assert one.type == "command:local:Command"
+    login = [plan.host.address, "22", "root", HOST_KEY]
+    install = [".venv/bin/python", "-m", "hostctl.there", "install", *login, ROOTS[server], DIGEST]
+    assert shlex.split(one.inputs["create"]) == install
+    assert shlex.split(one.inputs["delete"]) == ["sh", OVER_SSH, *login, removal(server, "remove-host")]
+    assert json.loads(one.inputs["stdin"]) == definitions(plan)["host"]
+    assert "connection" not in one.inputs
 
 
 def test_the_laptop_is_one_command_that_installs_from_the_sources() -> None:
     one = commands(run_environment("local"))["local-host-hostctl"]
-    assert one.inputs["create"] == BUNDLE.here
-    assert one.inputs["delete"] == ".local/bin/hostctl remove-host"
+    python = ".venv/bin/python"
+    assert shlex.split(one.inputs["create"]) == [python, "-m", "hostctl.here", ".local", python, DIGEST]
+    assert one.inputs["delete"] == removal("local", "remove-host")
     assert json.loads(one.inputs["stdin"]) == definitions(plan_of("local"))["host"]
-    assert BUNDLE.payload not in str(one.inputs)
+
+
+def removal(stack: str, words: str) -> str:
+    """How something is taken away: by the sources on a laptop; on a server only where hostctl still is."""
+    if stack == "local":
+        return f".venv/bin/python -m hostctl --root .local {words}"
+    wrapper = f"{ROOTS[stack]}/bin/hostctl"
+    return f"[ ! -x {wrapper} ] || {wrapper} {words}"
 
 
 def test_everything_waits_for_what_it_needs(stack: str, run: Run) -> None:
@@ -198,10 +211,17 @@ def test_nothing_is_registered_before_what_it_needs(stack: str, run: Run) -> Non
         assert order.index("mysql-check") < min(order.index(f"{name}-up") for name in EDITION)
 
 
+def over_connections(run: Run) -> list[Registered]:
+    """Every command that a server runs over a connection of Pulumi's."""
+    found = [one for name, one in commands(run).items() if not name.endswith("-hostctl")]
+    assert len(found) > 10
+    return found
+
+
 def test_a_connection_says_where_and_never_how_to_get_in() -> None:
-    changes = [put("host.host_key", HOST_KEY), put("host.user", "deploy"), put("host.ssh_port", 2222)]
+    changes = [PINNED, put("host.user", "deploy"), put("host.ssh_port", 2222)]
     run = run_environment("tencent", *changes)
-    for one in commands(run).values():
+    for one in over_connections(run):
         connection: dict[str, Any] = one.inputs["connection"]
         # These two are the SDK's own defaults.
         assert (connection.pop("dialErrorLimit"), connection.pop("perDialTimeout")) == (10, 15)
@@ -215,7 +235,7 @@ def test_a_connection_says_where_and_never_how_to_get_in() -> None:
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_without_a_pinned_key_the_connection_has_none(server: str) -> None:
-    for one in commands(run_environment(server)).values():
+    for one in over_connections(run_environment(server)):
         assert "hostKey" not in one.inputs["connection"]
         assert one.inputs["connection"]["host"] == ADDRESSES[server]
         assert (one.inputs["connection"]["user"], one.inputs["connection"]["port"]) == ("root", 22)  # P11
@@ -227,7 +247,7 @@ def test_secrets_travel_on_a_stdin_of_their_own_and_nowhere_else(stack: str, run
     assert json.loads(password.inputs["stdin"]) == {"PASSWORD": "hunter2"}
     assert (password.inputs["create"], password.inputs["delete"]) == (
         f"{hostctl} secrets mysql",
-        f"{hostctl} remove-secrets mysql",
+        removal(stack, "remove-secrets mysql"),
     )
     (chain,) = run.of("ChainCredential")
     credential = commands(run)[f"{chain}-secrets"]
@@ -274,7 +294,10 @@ def test_what_no_command_has(run: Run) -> None:
 def test_nothing_but_hostctl_deletes(stack: str, run: Run) -> None:
     verbs = r"(remove-host|down [a-z0-9-]+|remove-secrets [a-z0-9-]+|remove-database [a-z0-9-]+)"
     for one in commands(run).values():
-        assert re.fullmatch(re.escape(f"{ROOTS[stack]}/bin/hostctl ") + verbs, one.inputs["delete"]), one.name
+        text = shlex.split(one.inputs["delete"])[-1] if one.name.endswith("-hostctl") else one.inputs["delete"]
+        if stack == "local":
+            text = one.inputs["delete"]
+        assert re.fullmatch(re.escape(removal(stack, "")) + verbs, text), one.name
 
 
 def test_no_container_of_ours_is_pulumis(run: Run) -> None:

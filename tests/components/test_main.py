@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from typing import Any
 
 import pulumi
@@ -12,7 +13,7 @@ import pytest
 from hostctl import RUNTIMES, pack
 from plan.render import definitions
 from tests.components.harness import Run, attempt, configured, main_program, observed, run_main
-from tests.plan.stacks import STACKS, Change, as_pulumi_hands_it, changed, plan_of, put
+from tests.plan.stacks import HOST_KEY, PINNED, STACKS, Change, as_pulumi_hands_it, changed, plan_of, put
 
 SERVICES = {"local": 6, "tencent": 12, "alibaba": 12}
 DATABASES = {"local": 2, "tencent": 6, "alibaba": 3}
@@ -55,9 +56,7 @@ def test_a_preview_of_a_server_asks_nobody_and_says_so(stack: str) -> None:
     run = run_main(stack)
     assert run.calls == []
     said = f"host {plan_of(stack).host.address} was not observed: "
-    assert [text for text in run.outputs["notices"] if text.startswith(said)] == [
-        f"{said}servers are observed once hostctl runs on them over SSH"
-    ]
+    assert [text for text in run.outputs["notices"] if text.startswith(said)] == [f"{said}no host key is pinned"]
     assert [level for level, text in run.log if text.startswith(said)] == ["INFO"]
 
 
@@ -75,16 +74,24 @@ def test_the_laptop_is_asked_with_every_database() -> None:
 
 @pytest.mark.parametrize("stack", ["tencent", "alibaba"])
 def test_a_server_gets_hostctl_itself(stack: str) -> None:
-    packed = pack.bundle()
+    digest, plan = pack.digest(), plan_of(stack)
     host = run_main(stack)["Command", f"{stack}-host-hostctl"].inputs
-    assert host["create"] == packed.script
-    assert host["stdin"].split("\n")[:4] == ["/opt/blockchain-services", "python3", packed.digest, packed.payload]
+    login = [plan.host.address, "22", "root", ""]
+    root = "/opt/blockchain-services"
+    assert shlex.split(host["create"]) == [
+        *(".venv/bin/python", "-m", "hostctl.there", "install"),
+        *login,
+        *(root, digest),
+    ]
+    assert json.loads(host["stdin"]) == definitions(plan)["host"]
+    remove = f"[ ! -x {root}/bin/hostctl ] || {root}/bin/hostctl remove-host"
+    assert shlex.split(host["delete"]) == ["sh", "components/scripts/over-ssh.sh", *login, remove]
 
 
 def test_the_laptop_gets_hostctl_from_the_sources_by_their_digest() -> None:
     host = run_main("local", labels={"host": ""})["Command", "local-host-hostctl"].inputs
     python = ".venv/bin/python"
-    words = [python, "-m", "hostctl.here", ".local", python, pack.bundle().digest, ""]
+    words = [python, "-m", "hostctl.here", ".local", python, pack.digest(), ""]
     assert shlex.split(host["create"]) == words
 
 
@@ -117,22 +124,62 @@ def test_an_invalid_stack_ends_in_the_list_and_touches_nothing(
     assert (run.resources, run.calls) == ({}, [])
 
 
-def test_up_of_a_server_says_what_is_missing_before_anything_is_registered() -> None:
+def test_up_of_a_server_without_its_key_is_refused_before_anything_is_registered() -> None:
     run = run_main("tencent", preview=False)
-    if "compose" in RUNTIMES:
-        assert run.error is None
-        return
     assert type(run.error) is pulumi.RunError
-    text = "`up` on servers is not built yet; nothing was touched; `make preview STACK=tencent` shows what it will do"
-    assert str(run.error) == text
+    assert str(run.error).splitlines() == [
+        "Pulumi.tencent.yaml has 1 problem; nothing was touched:",
+        "  - host.host_key: no host key is pinned: any machine could pose as the server; "
+        "`make trust STACK=tencent` shows and pins it",
+    ]
     assert (run.resources, run.calls) == ({}, [])
 
 
-def test_up_of_production_on_stand_ins_is_refused_before_anything_is_registered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("hostctl.RUNTIMES", ("process", "compose"))  # as it will be
-    run = run_main("alibaba", preview=False)
+def answering(answer: dict[str, Any]) -> Any:
+    return lambda call: {"stdout": json.dumps(answer), "stderr": ""}
+
+
+def test_a_server_is_asked_once_without_any_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/tmp/agent")
+    run = run_main("tencent", PINNED, secrets={"mysql": "hunter2"}, labels={"host": "edited", "absent": "gone"})
+    (call,) = run.calls
+    root = "/opt/blockchain-services"
+    asked = [".venv/bin/python", "-m", "hostctl.there", "observe", "101.33.251.158", "22", "root", HOST_KEY, root]
+    assert shlex.split(call.args["command"]) == asked
+    assert "hunter2" not in json.dumps(call.args)  # D6
+    assert "dao-service-1" in json.loads(call.args["stdin"])["containers"]  # D18
+    assert shlex.split(run["Command", "tencent-host-hostctl"].inputs["create"])[-1] == "edited"
+    assert shlex.split(run["Command", "identity-service-up"].inputs["create"])[-2:] == ["--observed", "gone"]
+
+
+def test_without_an_agent_a_preview_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    run = run_main("tencent", PINNED)
+    assert run.calls == []
+    assert any("was not observed: no ssh-agent with your key" in text for text in run.outputs["notices"])
+
+
+def test_a_server_that_cant_be_reached_stops_up_and_not_a_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/tmp/agent")
+    run = run_main("tencent", PINNED, labels={"unreachable": "connection refused"})
+    assert run.error is None
+    assert any("was not observed: connection refused" in text for text in run.outputs["notices"])
+    assert run["Command", "identity-service-up"].ignore_changes == ["create"]
+    run = run_main("tencent", PINNED, labels={"unreachable": "connection refused"}, preview=False)
+    assert str(run.error) == "host 101.33.251.158 can't be asked, nothing was touched: connection refused"
+    assert run.resources == {}
+
+
+def test_what_is_adopted_and_a_wrong_clock_are_told(monkeypatch: pytest.MonkeyPatch) -> None:  # D18
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/tmp/agent")
+    found = {"host": "", "now": time.time() - 86400, "adopts": {"dao-service-1": "dao:1"}}
+    notices = run_main("tencent", PINNED, labels=found).outputs["notices"]
+    assert any(text.startswith("dao-service-1 is there already and not ours (image dao:1)") for text in notices)
+    assert any("the clock of 101.33.251.158 is 1440 minutes behind" in text for text in notices)
+
+
+def test_up_of_production_on_stand_ins_is_refused_before_anything_is_registered() -> None:
+    run = run_main("alibaba", PINNED, preview=False)
     assert type(run.error) is pulumi.RunError
     first, *lines = str(run.error).splitlines()
     assert first == "Pulumi.alibaba.yaml has 13 problems; nothing was touched:"

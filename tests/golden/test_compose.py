@@ -94,7 +94,8 @@ def test_databases_are_reached_through_the_networks_gateway(stack: str) -> None:
     file = compose(plan_of(stack))
     subnet = GATEWAY[stack].removesuffix(".1") + ".0/24"
     ipam = {"config": [{"subnet": subnet, "gateway": GATEWAY[stack]}]}
-    assert file["networks"] == {"default": {"name": f"blockchain-{stack}", "ipam": ipam}}
+    labels = {"blockchain-dao.stack": stack}
+    assert file["networks"] == {"default": {"name": f"blockchain-{stack}", "labels": labels, "ipam": ipam}}
     identity = file["services"]["identity-service"]["environment"]
     assert identity["BLOCKCHAIN_MYSQL_HOST"] == GATEWAY[stack]
     assert identity["BLOCKCHAIN_REDIS_HOST"] == GATEWAY[stack]
@@ -191,7 +192,7 @@ key = st.one_of(
 def test_settings_are_read_back_as_they_were_written(env: dict[str, str]) -> None:
     """Quotes, hashes, colons, dollars, spaces, emoji: YAML and compose's own `$` change none of them."""
     plan = alone("mine", env=env)
-    text = block(plan, plan.services[0], service_environment(plan, plan.services[0], {}), "0" * 12)
+    text = block(plan, plan.services[0], service_environment(plan, plan.services[0], {}), [], "0" * 12)
     found = yaml.safe_load(text)["mine"]["environment"]
     assert {name: found[name].replace("$$", "$") for name in env} == env
     assert all("$" not in found[name].replace("$$", "") for name in env)

@@ -114,8 +114,16 @@ class FakeRuntime:
             for name, (digest, pid) in self.running.items()
         }
 
-    def leaders(self, names: Sequence[str]) -> list[int]:
-        return []
+    def process(self, name: str) -> Process | None:
+        return (self.processes() or {}).get(name)
+
+    def strangers(self, wanted: Any, leaving: Sequence[str]) -> dict[str, list[str]]:
+        return {}
+
+    def own_data(self, definition: Any, folder: Path) -> None: ...
+
+    def host_differs(self, host: Any) -> str:
+        return ""
 
     def differs(self, name: str, digest: str, process: Process) -> str:
         return "" if self.running[name][0] == digest else OTHER_SETTINGS
@@ -225,7 +233,7 @@ class FakeHost:
         monkeypatch.setattr(transaction, "WINDOW_SECONDS", 0.0)
         monkeypatch.setattr(lock, "POLL_SECONDS", 0.0)
         monkeypatch.setattr(service, "POLL_SECONDS", 0.0)
-        monkeypatch.setattr(runtime, "_RUNTIMES", {"process": lambda layout: self.runtime})
+        monkeypatch.setattr(runtime, "_RUNTIMES", {"process": lambda layout, lock: self.runtime})
         monkeypatch.setattr(ports, "listeners", lambda wanted: [])
         monkeypatch.setattr(os, "fsync", lambda descriptor: None)
         for name in ("replace", "rename", "unlink"):

@@ -41,7 +41,7 @@ def test_what_may_be_left_out_has_its_default() -> None:
     ("change", "message"),
     [
         (lambda d: d.pop("launch"), "launch is missing"),
-        (lambda d: d["launch"].pop("argv"), "launch.argv is missing"),
+        (lambda d: d["launch"].pop("env"), "launch.env is missing"),
         (lambda d: d.update(helth=1), "helth is unknown (did you mean health?)"),
         (lambda d: d["health"].update(timeout=1), "health.timeout is unknown (did you mean timeout_seconds?)"),
         (lambda d: d.update(schema=2), "schema is 2; it must be 1"),
@@ -135,7 +135,7 @@ def test_no_message_repeats_a_secret() -> None:
 
 
 def test_observe_may_be_asked_without_anything() -> None:
-    assert definitions.parse_observe(b"\n") == {"databases": {}, "secrets": {}}
+    assert definitions.parse_observe(b"\n") == {"databases": {}, "secrets": {}, "containers": []}
     with pytest.raises(BadInput, match=r"databases\.mysql\.check is missing"):
         definitions.parse_observe(samples.raw({"databases": {"mysql": {"schema": 1}}}))
 

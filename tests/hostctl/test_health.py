@@ -46,6 +46,9 @@ class Fake:
         step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
         return {} if step is None else {"x": step}
 
+    def process(self, name: str) -> Process | None:
+        return self.processes().get(name)
+
 
 def gate(url: str, *steps: Process | None, timeout: float = 5, stop: bool = False) -> health.Verdict:
     runtime: Any = Fake(*steps)

@@ -64,6 +64,10 @@ def drop(path: str) -> Change:
     return change
 
 
+PINNED = put("host.host_key", HOST_KEY)
+"""What `up` wants of a server."""
+
+
 def changed(stack: str, *changes: Change) -> Raw:
     """A real stack file with the changes applied."""
     raw = raw_stack(stack)

@@ -6,7 +6,7 @@ import pytest
 
 from plan.checks.safety import refusals
 from plan.render import definitions
-from tests.plan.stacks import Change, notices_of, plan_of, problems_of, put, raw_stack
+from tests.plan.stacks import PINNED, Change, notices_of, plan_of, problems_of, put, raw_stack
 
 IDENTITY = "services.identity-service"
 MEMBER = "editions.dao.services.dao-service-1"
@@ -169,7 +169,7 @@ REAL = [
     ],
 )
 def test_a_stand_in_by_its_image_is_a_stand_in(image: str) -> None:
-    plan = plan_of("alibaba", *REAL, put(f"{IDENTITY}.image", image))
+    plan = plan_of("alibaba", PINNED, *REAL, put(f"{IDENTITY}.image", image))
     assert [str(problem) for problem in refusals(plan)] == [
         f"{IDENTITY}.image: a stand-in would serve in production; name the real image"
     ]  # D13
@@ -179,14 +179,14 @@ def test_a_stand_in_by_its_image_is_a_stand_in(image: str) -> None:
 
 @pytest.mark.parametrize("image", ["blockchain-dao/stand-in-not:1", "other/blockchain-dao/stand-in:1"])
 def test_another_image_is_no_stand_in(image: str) -> None:
-    assert list(refusals(plan_of("alibaba", *REAL, put(f"{IDENTITY}.image", image)))) == []
+    assert list(refusals(plan_of("alibaba", PINNED, *REAL, put(f"{IDENTITY}.image", image)))) == []
 
 
 @pytest.mark.parametrize(
     "url", ["https://bcs.huawei.invalid.", "https://BCS.Huawei.INVALID:8443/x", "https://invalid", "wss://x.invalid./"]
 )
 def test_a_placeholder_is_one_however_it_is_written(url: str) -> None:
-    plan = plan_of("alibaba", *REAL, put("chain_settings.huawei.endpoint", url))
+    plan = plan_of("alibaba", PINNED, *REAL, put("chain_settings.huawei.endpoint", url))
     assert [str(problem) for problem in refusals(plan)] == [
         f"chain_settings.huawei.endpoint: {url} is a placeholder; name the chain's real endpoint"
     ]
@@ -194,7 +194,7 @@ def test_a_placeholder_is_one_however_it_is_written(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["https://bcs.example/x.invalid", "https://notinvalid", "https://invalid.example"])
 def test_a_real_endpoint_is_none(url: str) -> None:
-    assert list(refusals(plan_of("alibaba", *REAL, put("chain_settings.huawei.endpoint", url)))) == []
+    assert list(refusals(plan_of("alibaba", PINNED, *REAL, put("chain_settings.huawei.endpoint", url)))) == []
 
 
 @pytest.mark.parametrize("key", ["DB_PASSWORD", "GH_TOKEN", "API_KEY", "client_secret", "TLS_PRIVATE_KEY"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plan.checks.safety import refusals
-from tests.plan.stacks import HOST_KEY, Change, drop, notices_of, plan_of, problems_of, put, raw_stack
+from tests.plan.stacks import HOST_KEY, PINNED, Change, drop, notices_of, plan_of, problems_of, put, raw_stack
 
 CHAINS = [
     pytest.param(  # P3
@@ -187,7 +187,7 @@ ALL_STAND_INS = (
 
 
 def test_stand_ins_in_production_are_noticed_in_preview_and_refused_in_up() -> None:
-    plan = plan_of("alibaba", REAL_CHAIN)
+    plan = plan_of("alibaba", PINNED, REAL_CHAIN)
     notices = [str(notice) for notice in plan.notices]
     assert f"{ALL_STAND_INS}; `up` refuses it without `allow_stand_in: true` (D13)" in notices
     refused = [str(problem) for problem in refusals(plan)]
@@ -199,27 +199,27 @@ def test_stand_ins_in_production_are_noticed_in_preview_and_refused_in_up() -> N
 
 
 def test_the_stack_may_allow_stand_ins_in_production() -> None:
-    plan = plan_of("alibaba", REAL_CHAIN, put("allow_stand_in", True))
+    plan = plan_of("alibaba", PINNED, REAL_CHAIN, put("allow_stand_in", True))
     assert list(refusals(plan)) == []  # D13
     assert f"{ALL_STAND_INS}; allow_stand_in lets them (D13)" in [str(notice) for notice in plan.notices]
 
 
 def test_one_stand_in_among_real_images_is_refused() -> None:
-    plan = plan_of("alibaba", REAL_CHAIN, *IMAGES[1:])
+    plan = plan_of("alibaba", PINNED, REAL_CHAIN, *IMAGES[1:])
     assert [str(problem) for problem in refusals(plan)] == [
         "services.blockchain-service.image: a stand-in would serve in production; name the real image"
     ]  # D13
 
 
 def test_real_images_and_a_real_chain_go_into_production() -> None:
-    plan = plan_of("alibaba", REAL_CHAIN, *IMAGES)
+    plan = plan_of("alibaba", PINNED, REAL_CHAIN, *IMAGES)
     assert list(refusals(plan)) == []
     assert not any("stand-in" in str(notice) for notice in plan.notices)  # D13
 
 
 @pytest.mark.parametrize("stack", ["local", "tencent"])
 def test_stand_ins_elsewhere_are_fine(stack: str) -> None:
-    plan = plan_of(stack)
+    plan = plan_of(stack, PINNED)
     assert all(service.runs == "stand-in" for service in plan.running)
     assert list(refusals(plan)) == []  # D13
     assert not any("stand-in" in str(notice) for notice in plan.notices)
@@ -229,14 +229,16 @@ def test_a_placeholder_for_a_chain_is_noticed_in_preview_and_refused_in_producti
     text = "chain_settings.huawei.endpoint: https://bcs.huawei.invalid is a placeholder"
     assert f"{text}; `up` in production refuses it" in notices_of("alibaba")
     assert f"{text}; `up` in production refuses it" in notices_of("tencent")
-    plan = plan_of("alibaba", *IMAGES)
+    plan = plan_of("alibaba", PINNED, *IMAGES)
     assert [str(problem) for problem in refusals(plan)] == [f"{text}; name the chain's real endpoint"]
-    assert list(refusals(plan_of("tencent"))) == []
+    assert list(refusals(plan_of("tencent", PINNED))) == []
 
 
 def test_an_unpinned_host_key_is_noticed() -> None:
-    notice = "host.host_key: no host key is pinned: whoever answers at that address would be trusted"
-    assert notice in notices_of("tencent")
-    assert notice in notices_of("alibaba")
-    assert notice not in notices_of("tencent", put("host.host_key", HOST_KEY))
-    assert notice not in notices_of("local")
+    notice = "host.host_key: no host key is pinned: the server isn't looked at, and `up` refuses; `make trust STACK="
+    for stack in ("tencent", "alibaba"):
+        assert f"{notice}{stack}` shows and pins it" in notices_of(stack)
+        (problem,) = [str(one) for one in refusals(plan_of(stack)) if one.key == "host.host_key"]
+        assert problem.startswith("host.host_key: no host key is pinned: any machine could pose as the server")
+    assert not any(text.startswith(notice) for text in notices_of("tencent", put("host.host_key", HOST_KEY)))
+    assert not any(text.startswith(notice) for text in notices_of("local"))

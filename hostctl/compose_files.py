@@ -1,0 +1,94 @@
+"""What must hold in the parts of the documented compose file, so that one service's block is its own (P7).
+
+No YAML is read here: hostctl has no parser for it. A block is judged by its lines, the whole file by compose itself.
+"""
+
+from __future__ import annotations
+
+from typing import List, Mapping, Sequence
+
+from hostctl.assemble import Part
+from hostctl.definitions import ComposeSpec, HostDefinition, ServiceDefinition
+
+LABEL = "blockchain-dao"
+STACK, SERVICE, DEFINITION = LABEL + ".stack", LABEL + ".service", LABEL + ".definition"
+TOP = "services:\n"
+_SECRETS, _ENDING = "      - ./secrets/", ".compose.env"
+
+
+def text_of(parts: Sequence[Part], file: str) -> str:
+    """The text that these parts put into a file."""
+    return "".join(part["text"] for part in parts if part["file"] == file)
+
+
+def host_problems(definition: HostDefinition) -> List[str]:
+    """What is wrong with the host's own parts."""
+    spec = definition["compose"]
+    if spec is None:
+        return ["compose is missing: its file and network"]
+    file = spec["file"]
+    if file not in definition["files"]:
+        return ["files has no %s" % file]
+    text = text_of(definition["parts"], file)
+    problems: List[str] = []
+    if not text.endswith(TOP) or text.count("\n" + TOP) != 1:
+        problems.append("its part of %s must end with the line `services:`" % file)
+    for key in ("network", "subnet", "gateway"):
+        if ": %s\n" % spec[key] not in text:
+            problems.append("its part of %s must name the %s %s" % (file, key, spec[key]))
+    return problems
+
+
+def service_problems(definition: ServiceDefinition, spec: ComposeSpec, stack: str) -> List[str]:
+    """What is wrong with a service's block."""
+    launch = definition["launch"]
+    if not launch["image"] or launch["argv"]:
+        return ["launch must name an image, and no argv"]
+    file, name = spec["file"], definition["name"]
+    text = text_of(definition["parts"], file)
+    lines = text.split("\n")
+    if lines[0] != "  %s:" % name or lines[-1] != "" or any(not _inside(line) for line in lines[1:-1]):
+        return ["its part of %s must be one block, `  %s:`, and end with a line feed" % (file, name)]
+    wanted = {
+        "    image": launch["image"],
+        "      " + STACK: stack,
+        "      " + SERVICE: name,
+        "      " + DEFINITION: definition["digest"],
+    }
+    problems = ["its block must say %s: %s" % (key.strip(), value) for key, value in wanted.items()
+                if not _says(lines, key, value)]  # fmt: skip
+    for port in definition["ports"]:
+        published = "%s%d:%d" % ("" if launch["bind"] == "0.0.0.0" else launch["bind"] + ":", port, port)  # noqa: S104
+        if '      - "%s"' % published not in lines:
+            problems.append("its block must publish %s" % published)
+    return problems
+
+
+def has_services(texts: Mapping[str, str], spec: ComposeSpec) -> bool:
+    """Whether there is a block at all: compose refuses a file without a service."""
+    return not texts.get(spec["file"], "").endswith(TOP)
+
+
+def block_of(text: str, name: str) -> str:
+    """A service's block in the whole file; empty when it has none."""
+    lines: List[str] = []
+    for line in text.split("\n"):
+        if line == "  %s:" % name or (lines and _inside(line)):
+            lines.append(line)
+        elif lines:
+            break
+    return "".join(line + "\n" for line in lines)
+
+
+def secret_owners(block: str) -> List[str]:
+    """Whose secret files a block names (`./secrets/mysql.compose.env`)."""
+    words = [line[len(_SECRETS) : -len(_ENDING)] for line in block.split("\n") if line.startswith(_SECRETS)]
+    return sorted(words)
+
+
+def _inside(line: str) -> bool:
+    return line.startswith("    ")
+
+
+def _says(lines: Sequence[str], key: str, value: str) -> bool:
+    return any(line in lines for line in ("%s: %s" % (key, value), '%s: "%s"' % (key, value)))

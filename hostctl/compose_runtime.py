@@ -1,0 +1,277 @@
+"""The runtime `compose`: each service is a container of the documented compose file (P7, D5)."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, cast
+
+from hostctl import compose_files, ports
+from hostctl.compose_command import Compose
+from hostctl.compose_containers import Containers, Seen, stack_of
+from hostctl.compose_files import STACK
+from hostctl.definitions import ComposeSpec, HostDefinition, ServiceDefinition
+from hostctl.docker_api import DockerApi
+from hostctl.errors import HostctlError
+from hostctl.identity import program_of
+from hostctl.layout import Layout, file_identity, read_json, read_text, remove, write_atomic, write_json
+from hostctl.lock import HostLock
+from hostctl.runtime import (
+    FAILED,
+    OLDER_SECRETS,
+    OTHER_SETTINGS,
+    RESTARTED,
+    STARTED,
+    UNCHANGED,
+    Outcome,
+    Process,
+    Target,
+)
+
+
+class ComposeRuntime:
+    """Implements `hostctl.runtime.Runtime`."""
+
+    def __init__(self, layout: Layout, lock: Optional[HostLock] = None, api: Optional[DockerApi] = None) -> None:
+        self._layout, self._lock = layout, lock
+        self._api = api or DockerApi()
+
+    def host_problems(self, definition: HostDefinition) -> List[str]:
+        """The file's top must be what the rest of this module relies on."""
+        return compose_files.host_problems(definition)
+
+    def host_programs(self, definition: HostDefinition) -> List[str]:
+        """None: nothing of the host's own runs beside the services."""
+        return []
+
+    def service_problems(self, definition: ServiceDefinition) -> List[str]:
+        """The block must be this service's, its image be here: compose would give up on all of a group for one."""
+        problems = compose_files.service_problems(definition, self._spec(), self._stack())
+        image = definition["launch"]["image"]
+        if not problems and self._api.image(image) is None:
+            problems.append("its image %s is not on this host" % image)
+        return problems
+
+    def files_problem(self, texts: Mapping[str, str]) -> Optional[str]:
+        """Whether compose would read the file; what is in place already was read before."""
+        spec = self._spec()
+        text = texts.get(spec["file"], "")
+        if not compose_files.has_services(texts, spec) or text == read_text(self._layout.root / spec["file"]):
+            return None
+        trial = self._layout.root / (".%s.tmp-%d" % (spec["file"], os.getpid()))
+        write_atomic(trial, text, 0o600, durable=False)
+        try:
+            return self._compose().problem(trial.name).replace(trial.name, spec["file"]) or None
+        finally:
+            remove(trial)
+
+    def host_differs(self, host: HostDefinition) -> str:
+        """The services' network must be there."""
+        spec = host["compose"]
+        if spec is None or self._api.network(spec["network"]) is not None:
+            return ""
+        return "the network %s is missing" % spec["network"]
+
+    def start(self, host: HostDefinition, renew: bool = False) -> List[str]:
+        """Docker itself is the system's; the services' network is ours."""
+        spec = host["compose"]
+        if spec is None:
+            raise HostctlError("the host's definition has no compose")
+        found = self._api.network(spec["network"])
+        if found is not None:
+            configs: List[Dict[str, str]] = found["IPAM"]["Config"] or []
+            subnets = [config.get("Subnet", "") for config in configs]
+            if spec["subnet"] not in subnets:
+                message = "the network %s is %s here, and %s in the plan: destroy first, or write host.subnet so"
+                raise HostctlError(message % (spec["network"], ", ".join(subnets), spec["subnet"]))
+            return []
+        body = {
+            "Name": spec["network"],
+            "CheckDuplicate": True,
+            "Driver": "bridge",
+            "IPAM": {"Driver": "default", "Config": [{"Subnet": spec["subnet"], "Gateway": spec["gateway"]}]},
+            # As compose itself would have made it: typing `up` by hand takes it for its own (P7).
+            "Labels": {
+                "com.docker.compose.project": self._layout.root.name,
+                "com.docker.compose.network": "default",
+                STACK: host["name"],
+            },
+        }
+        self._api.post("/networks/create", body)
+        return ["network %s created" % spec["network"]]
+
+    def converge(
+        self, wanted: Sequence[Target], unwanted: Sequence[Target], host: HostDefinition
+    ) -> Dict[str, Outcome]:
+        """One run of compose for all that was asked for."""
+        self.start(host)
+        containers = self._containers()
+        outcomes = {name: Outcome(FAILED, reason) for name, reason in containers.remove(unwanted).items()}
+        if not wanted:
+            return outcomes
+        spec = self._spec()
+        text = read_text(self._layout.root / spec["file"]) or ""
+        names = [target.name for target in wanted]
+        for name in names:
+            containers.tidy(name)
+            if "    container_name: %s\n" % name in compose_files.block_of(text, name):
+                containers.make_way(name)
+        before = {name: containers.current(name) for name in names}
+        reason = self._compose().up(spec["file"], names)
+        for target in wanted:
+            now = containers.current(target.name)
+            outcomes[target.name] = _outcome(target, before[target.name], now, reason)
+            self._note(target.name, now, text)
+        return outcomes
+
+    def restart(self, targets: Sequence[Target]) -> Dict[str, Outcome]:
+        """Recreates what compose would recreate (secrets changed), and starts the others again."""
+        containers = self._containers()
+        before = {target.name: containers.current(target.name) for target in targets}
+        outcomes = self.converge(targets, [], self._host())
+        for target in targets:
+            old, now = before[target.name], containers.current(target.name)
+            if old is not None and now is not None and old.id == now.id and old.started == now.started:
+                seconds = int(target.grace_seconds) + 1
+                self._api.post("/containers/%s/restart" % now.id, seconds=seconds + 60.0, t=seconds)
+                outcomes[target.name] = Outcome(RESTARTED)
+        return outcomes
+
+    def stop_everything(self) -> None:
+        """Removes all containers of this stack and its network; databases and other people's stay (D16, D20)."""
+        if not self._layout.root.is_dir() or not os.path.exists(self._api.path):
+            return
+        record = read_json(self._layout.host)
+        stack = record["definition"]["name"] if record else stack_of(self._api, str(self._layout.root))
+        if stack is not None:
+            Containers(self._layout, self._api, stack).remove_all()
+
+    def processes(self) -> Optional[Dict[str, Process]]:
+        """Every service that has a container; None when Docker doesn't answer."""
+        if not self._api.answers():
+            return None
+        containers = self._containers()
+        found = {name: containers.current(name) for name in containers.names()}
+        return {name: one.process() for name, one in found.items() if one is not None}
+
+    def process(self, name: str) -> Optional[Process]:
+        """One service's container."""
+        found = self._containers().current(name)
+        return None if found is None else found.process()
+
+    def strangers(self, wanted: Mapping[str, ServiceDefinition], leaving: Sequence[str]) -> Dict[str, List[str]]:
+        """Who holds a port that a service wants: another container, or a process of the host."""
+        numbers = {port for definition in wanted.values() for port in definition["ports"]}
+        listeners = ports.listeners(numbers)
+        published = _published(self._api.containers())
+        moving = {*wanted, *leaving}
+        found: Dict[str, List[str]] = {}
+        for name, definition in wanted.items():
+            for port in definition["ports"]:
+                holders = [one for one in published if one["port"] == port]
+                # One of exactly this name is set aside before the service starts (D18).
+                others = [one["name"] for one in holders if one["service"] not in moving and one["container"] != name]
+                bind = definition["launch"]["bind"]
+                if not holders:
+                    others = [_whose(one) for one in listeners if one.port == port and ports.collide(bind, one.address)]
+                found.setdefault(name, []).extend(ports.sentence(port, other) for other in others[:1])
+        return {name: sentences for name, sentences in found.items() if sentences}
+
+    def differs(self, name: str, digest: str, process: Process) -> str:
+        """Compares the container's label, and the secrets that it was made with."""
+        now = self._containers().current(name)
+        if now is None or (now.digest != digest):
+            return OTHER_SETTINGS
+        known = self._noted(name)
+        if known is None or known["container"] != now.id:
+            return ""  # made by hand: with the files that are there
+        current = {owner: file_identity(self._layout, owner) for owner in known["secrets"]}
+        return "" if current == known["secrets"] else OLDER_SECRETS
+
+    def own_data(self, definition: ServiceDefinition, folder: Path) -> None:
+        """The service's folder belongs to the user that its image runs as, where that is a number."""
+        image = self._api.image(definition["launch"]["image"])
+        config: Dict[str, Any] = (image["Config"] if image else None) or {}
+        number, _, group = str(config.get("User", "")).partition(":")
+        if number.isdigit() and folder.stat().st_uid == 0 and number != "0":
+            os.chown(str(folder), int(number), int(group) if group.isdigit() else -1)
+
+    def log_mark(self, name: str) -> List[int]:
+        """The time: a new container has a log of its own."""
+        return [int(time.time())]
+
+    def log_tail(self, name: str, lines: int, mark: Optional[List[int]] = None) -> List[str]:
+        """The last lines of the newest container's log."""
+        newest = self._containers().newest(name)
+        since = mark[0] if mark else 0
+        return [] if newest is None else self._api.logs(newest.id, lines, since)
+
+    def _note(self, name: str, now: Optional[Seen], text: str) -> None:
+        """Writes down with which secrets a container was made."""
+        if now is None:
+            return
+        owners = compose_files.secret_owners(compose_files.block_of(text, name))
+        secrets = {owner: file_identity(self._layout, owner) for owner in owners}
+        known = self._noted(name)
+        if known is not None and known["container"] == now.id:
+            return  # not made now
+        write_json(self._layout.running / (name + ".json"), {"container": now.id, "secrets": secrets}, durable=False)
+
+    def _noted(self, name: str) -> Optional[Dict[str, Any]]:
+        return cast("Optional[Dict[str, Any]]", read_json(self._layout.running / (name + ".json")))
+
+    def _host(self) -> HostDefinition:
+        record = read_json(self._layout.host)
+        if record is None:
+            raise HostctlError("nothing was converged in %s yet" % self._layout.root)
+        return cast(HostDefinition, record["definition"])
+
+    def _spec(self) -> ComposeSpec:
+        spec = self._host()["compose"]
+        assert spec is not None
+        return spec
+
+    def _stack(self) -> str:
+        return self._host()["name"]
+
+    def _containers(self) -> Containers:
+        return Containers(self._layout, self._api, self._stack())
+
+    def _compose(self) -> Compose:
+        return Compose(self._layout.root, self._layout.run, self._lock.descriptor if self._lock else None)
+
+
+def _outcome(target: Target, before: Optional[Seen], now: Optional[Seen], reason: str) -> Outcome:
+    """What compose made of one service; whether it is healthy is another question."""
+    if now is None or now.state == "created" or (target.digest and now.digest != target.digest):
+        return Outcome(FAILED, _reason_for(target.name, reason) or "docker-compose did not start it")
+    if before is None:
+        return Outcome(STARTED)
+    if before.id != now.id:
+        return Outcome(RESTARTED)
+    if before.state == "running":
+        return Outcome(UNCHANGED if before.started == now.started else RESTARTED)
+    return Outcome(STARTED)
+
+
+def _reason_for(name: str, reason: str) -> str:
+    """What compose said of one service, else all that it said."""
+    own = [part for part in reason.split("; ") if name in part.split() or " %s:" % name in part]
+    return "; ".join(own) or reason
+
+
+def _published(entries: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
+    """Every port that a container publishes, and whose container that is."""
+    found: List[Dict[str, Any]] = []
+    for entry in entries:
+        service = entry["Labels"].get(compose_files.SERVICE, "")
+        name = (entry["Names"] or [entry["Id"][:12]])[0].lstrip("/")
+        for port in {one["PublicPort"] for one in entry["Ports"] if "PublicPort" in one}:
+            shown = service or "the container " + name
+            found.append({"port": port, "service": service, "container": name, "name": shown})
+    return found
+
+
+def _whose(listener: ports.Listener) -> str:
+    return "pid %d (%s)" % (listener.pid, program_of(listener.pid)) if listener.pid else "another process"
