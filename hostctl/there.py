@@ -4,7 +4,7 @@
     python -m hostctl.there observe HOST PORT USER HOST_KEY ROOT                    stdin: see the verb `observe`
 
 `install` packs hostctl from its sources and runs the same `install.sh` as on a laptop: the command that Pulumi keeps
-and shows names the zipapp's digest instead of carrying it (docs/decisions/0013). `observe` always prints one line of
+and shows names the zipapp's digest instead of carrying it (docs/decisions/0014). `observe` always prints one line of
 JSON: a host that can't be asked answers `{"unreachable": "why"}`, one without hostctl `{"bare": true}`.
 """
 
