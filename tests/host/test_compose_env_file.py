@@ -21,7 +21,11 @@ pytestmark = [
 ]
 
 values = st.text(
-    alphabet=st.one_of(st.characters(codec="utf-8", exclude_categories=["Cn", "Co"]), st.sampled_from("$#\"'\\`{}= \n!%&;|<>~")), min_size=1, max_size=30
+    alphabet=st.one_of(
+        st.characters(codec="utf-8", exclude_categories=["Cn", "Co"]), st.sampled_from("$#\"'\\`{}= \n!%&;|<>~")
+    ),
+    min_size=1,
+    max_size=30,
 )
 
 
@@ -54,7 +58,17 @@ def test_what_is_not_refused_is_read_back(tmp_path: Path, secrets: list[str]) ->
 
 @pytest.mark.parametrize(
     "value",
-    ["pa$$word", "$HOME", "a#b", 'say "hi"', "  spaces  ", "line\nline\n", json.dumps({"a": [1, "ü"]}, ensure_ascii=False), "=", "`x`"],
+    [
+        "pa$$word",
+        "$HOME",
+        "a#b",
+        'say "hi"',
+        "  spaces  ",
+        "line\nline\n",
+        json.dumps({"a": [1, "ü"]}, ensure_ascii=False),
+        "=",
+        "`x`",
+    ],
 )
 def test_everyday_passwords(tmp_path: Path, value: str) -> None:
     text = compose_env_file("mysql", {"BLOCKCHAIN_MYSQL_PASSWORD": value})
