@@ -58,11 +58,11 @@ install: ## what `make up` and `make test` install first: a uv and everything in
 
 test: ## prove the program: every tier that can run, and why the others did not
 	@$(DEV)
-	@$(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadfile $(ARGS)
+	@$(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadgroup $(ARGS)
 
 soak: ## the same with SOAK=1: longer, with more random examples
 	@$(DEV)
-	@SOAK=1 $(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadfile $(ARGS)
+	@SOAK=1 $(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadgroup $(ARGS)
 
 check: ## format, lint, types, walls between the rooms, shell scripts, lock file, schema
 	@$(DEV)
