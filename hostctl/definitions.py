@@ -120,6 +120,27 @@ class DatabaseDefinition(TypedDict):
     parts: List[Part]
 
 
+class Login(TypedDict):
+    """Who logs in to a registry; the password is in `secrets/registry.env`."""
+
+    server: str
+    user: str
+
+
+class ImageDefinition(TypedDict):
+    """An image that comes from a registry (kind `image`)."""
+
+    schema: int
+    kind: str
+    name: str
+    image: str
+    """What is pulled, with its digest where it is pinned."""
+    run_as: str
+    """The name by which containers know it."""
+    mirror: str
+    login: Optional[Login]
+
+
 AnyDefinition = Union[ServiceDefinition, HostDefinition, DatabaseDefinition]
 
 _name = schema.text(NAME, "names are a-z, 0-9 and -, and start with a letter or digit")
@@ -133,6 +154,12 @@ _common: Dict[str, schema.Check] = {
     "environment": _name,
     "parts": _parts,
 }
+
+
+def _login(value: Any, where: str, problems: List[str]) -> None:
+    if value is not None:
+        schema.record({"server": schema.text(empty=False), "user": schema.text(empty=False)})(value, where, problems)
+
 
 _service = schema.record(
     {
@@ -198,6 +225,19 @@ _database = schema.record(
         ),
     }
 )
+_image = schema.record(
+    {
+        "schema": schema.one_of(1),
+        "kind": schema.one_of("image"),
+        "name": _name,
+        "image": schema.text(IMAGE, "it must look like registry.example/name:1.4.2 or …@sha256:<64 hex>"),
+    },
+    {
+        "run_as": schema.text(IMAGE, "it must look like registry.example/name:1.4.2"),
+        "mirror": schema.text(),
+        "login": _login,
+    },
+)
 _secrets = schema.mapping(schema.text(KEY, "not a name for an environment variable"), schema.text())
 _observe = schema.record(
     {},
@@ -236,6 +276,15 @@ def parse_host(raw: bytes) -> HostDefinition:
 def parse_database(raw: bytes, name: str) -> DatabaseDefinition:
     """A database's definition from stdin."""
     return _with_folder(_checked(raw, _database, "the database's definition", name))
+
+
+def parse_image(raw: bytes, name: str) -> ImageDefinition:
+    """An image's definition from stdin."""
+    value = _checked(raw, _image, "the image's definition", name)
+    value.setdefault("run_as", value["image"])
+    value.setdefault("mirror", "")
+    value.setdefault("login", None)
+    return cast(ImageDefinition, value)
 
 
 def parse_secrets(raw: bytes) -> Dict[str, str]:

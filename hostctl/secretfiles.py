@@ -15,6 +15,9 @@ from hostctl.layout import read_text, remove, write_atomic
 from hostctl.redact import compose_env_file, env_file
 from hostctl.runtime import OLDER_SECRETS
 
+REGISTRY = "registry"
+"""Whose password opens the images' registry; no container gets it."""
+
 
 def write(context: Context, name: str, secrets: Dict[str, str]) -> Dict[str, Any]:
     """Writes one owner's secrets; services that run with other ones are restarted, and only they.
@@ -56,7 +59,7 @@ def forget(context: Context, name: str) -> Dict[str, Any]:
 def _texts(context: Context, name: str, secrets: Dict[str, str]) -> Dict[Path, Optional[str]]:
     """The files of an owner; compose's comes first, so that whoever sees the other one's change finds both new."""
     texts: Dict[Path, Optional[str]] = {}
-    if context.host()["definition"]["runtime"] == "compose":
+    if context.host()["definition"]["runtime"] == "compose" and name != REGISTRY:
         named = {variable(name, key): value for key, value in secrets.items()}
         texts[context.layout.container_secrets(name)] = compose_env_file(name, named)
     texts[context.layout.secret_file(name)] = env_file(secrets)

@@ -87,6 +87,10 @@ def _echoes(problem: Problem, path: Path) -> bool:
             return place[0] == "runtime" or place == ("host", "root") or place[-1] == "when_missing" or _SSHD in said
         case ("runtime",):
             return "runtime " in said or place[-1] == "folder"
+        case ("images", *_):
+            return place in (("images", "login"), ("secrets", "registry")) or place[-1] == "image_from"
+        case (*_, "image"):
+            return place == (*path[:-1], "image_from")
         case ("services", _, "command", *_):
             return place[:2] == path[:2] and place[-1] in ("folder", "reload", "debug_port")
         case ("chains", *_):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from plan import catalog
+from plan.images import REGISTRY
 from plan.models import EnvironmentPlan
 from plan.problems import Problem, nearest, suggest
 from plan.render import process
@@ -26,6 +27,8 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
             wrong = "a database of this name needs its kind"
             yield Problem(f"databases.{database.name}", wrong, f"{right} kind, for example `kind: mysql`")
     openable = {database.name for database in plan.databases} | {chain.name for chain in plan.chains}
+    if plan.images.login is not None:
+        openable.add(REGISTRY)
     for name in sorted(set(plan.secret_names) - openable):
         yield Problem(f"secrets.{name}", "opens nothing in this stack", suggest(name, openable))
     for name in sorted(set(plan.chain_settings) - {chain.name for chain in plan.chains}):
