@@ -22,6 +22,7 @@ MODE = re.compile(r"0[0-7]{3}")
 URL = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}(/[!-~]*)?")
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
 ADDRESS = re.compile(r"[0-9a-fA-F.:/]{2,49}")
+MIRROR = re.compile(r"(https?://[!-~]+)?")
 OUR_FOLDERS = ("bin", "lib", "state", "secrets", "logs", "data", "run")
 
 
@@ -78,6 +79,14 @@ class ComposeSpec(TypedDict):
     gateway: str
 
 
+class Prerequisites(TypedDict, total=False):
+    """What may be installed where it is missing, from which mirror alone, and how many bytes of disk must be free."""
+
+    install: bool
+    mirror: str
+    disk: int
+
+
 class HostFile(TypedDict):
     """A file that is assembled on the host."""
 
@@ -97,6 +106,7 @@ class HostDefinition(TypedDict):
     supervisord: str
     reloader: List[str]
     compose: Optional[ComposeSpec]
+    prerequisites: Prerequisites
 
 
 class DatabaseCheck(TypedDict):
@@ -208,6 +218,14 @@ _host = schema.record(
                 "gateway": schema.text(ADDRESS, "not an address"),
             }
         ),
+        "prerequisites": schema.record(
+            {},
+            {
+                "install": schema.flag,
+                "mirror": schema.text(MIRROR, "it must look like https://mirrors.example/debian, or be empty"),
+                "disk": schema.whole(0, 10**18),
+            },
+        ),
     },
 )
 _database = schema.record(
@@ -264,6 +282,7 @@ def parse_host(raw: bytes) -> HostDefinition:
     value = _checked(raw, _host, "the host's definition")
     value.setdefault("supervisord", "")
     value.setdefault("reloader", [])
+    value.setdefault("prerequisites", {})
     value.setdefault("compose", None)
     taken = sorted(set(value["files"]) & set(OUR_FOLDERS))
     if taken:

@@ -108,6 +108,8 @@ def _host(stack: str, given: Host) -> HostPlan:
         subnet=given.subnet or _SUBNET.format(octet={"local": 83, "tencent": 84, "alibaba": 85}.get(stack, 86)),
         capacity=Resources(given.cpus, given.memory, given.disk),
         reserve=_resources(given.reserve),
+        install_docker=given.install_docker,
+        packages_mirror=given.packages_mirror,
         layout=Layout(
             root=given.root or (LAPTOP_ROOT if local else SERVER_ROOT),
             env_file=f"blockchain-{stack}.env",

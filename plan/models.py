@@ -55,6 +55,10 @@ class HostPlan:
     capacity: Resources
     reserve: Resources
     layout: Layout
+    install_docker: bool = False
+    """Whether a server without Docker gets it from its distribution's packages."""
+    packages_mirror: str | None = None
+    """The only source of that install, if any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,10 @@ def host_definition(plan: EnvironmentPlan) -> Definition:
             "subnet": plan.host.subnet,
             "gateway": gateway(plan),
         }
+        definition["prerequisites"] = {
+            "install": plan.host.install_docker,
+            "mirror": plan.host.packages_mirror or "",
+        }
     definition["parts"] = parts
     return definition
 
