@@ -16,7 +16,7 @@ _MISREAD = (
     ("'", "a single quote"),
     (r"\\", "a backslash"),
     (r"\$\{", "`${`"),
-    (r"[\x00-\x09\x0b-\x1f\x7f]", "a control character"),
+    (r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]", "a control character"),
 )
 
 

@@ -4,7 +4,7 @@
     python -m hostctl.there observe HOST PORT USER HOST_KEY ROOT                    stdin: see the verb `observe`
 
 `install` packs hostctl from its sources and runs the same `install.sh` as on a laptop: the command that Pulumi keeps
-and shows names the zipapp's digest instead of carrying it (docs/decisions/0013). `observe` always prints one line of
+and shows names the zipapp's digest instead of carrying it (docs/decisions/0014). `observe` always prints one line of
 JSON: a host that can't be asked answers `{"unreachable": "why"}`, one without hostctl `{"bare": true}`.
 """
 
@@ -23,6 +23,16 @@ CONNECT_SECONDS = 10
 OBSERVE_SECONDS = 60
 _BARE = '{"bare": true}'
 _NO_CONNECTION = 255
+_ANOTHER_KEY = (
+    "it shows another host key than the pinned one: is it the right machine? If it was installed anew, `make trust` "
+    "shows and pins its new key"
+)
+# What ssh says, and what that means here.
+_BETTER = {
+    "Host key verification failed": _ANOTHER_KEY,
+    "no matching host key type": _ANOTHER_KEY,
+    "Permission denied": "it refuses the login: does the agent hold the right key (`ssh-add -l`), is host.user right?",
+}
 
 
 def install(server: List[str], root: str, digest: str, label: List[str], definition: str) -> int:
@@ -52,7 +62,7 @@ def observe(server: List[str], root: str, question: str) -> Dict[str, Any]:
         return {"unreachable": "it gave no answer within %d s" % OBSERVE_SECONDS}
     said = " ".join(done.stderr.split()) or "exit code %d" % done.returncode
     if done.returncode == _NO_CONNECTION:
-        return {"unreachable": said}
+        return {"unreachable": next((better for word, better in _BETTER.items() if word in said), said)}
     if done.returncode != 0:
         return {"unreachable": "hostctl observe failed: " + said}
     try:

@@ -18,21 +18,17 @@ import pwd
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PACKAGES = ("mariadb-server", "redis-server", "postgresql")
+from tests import packages
+
 #: Seconds for a server to accept a connection on a slow machine, and to end.
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
-#: Seconds for apt-get.
-INSTALL_SECONDS = 900.0
-
-POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def free_port() -> int:
@@ -44,70 +40,18 @@ def free_port() -> int:
 
 def _program(name: str) -> str | None:
     """The path of a server program: PATH, /usr/sbin, or the newest PostgreSQL's own folder."""
-    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    found = packages.program(name)
     if found:
         return found
     versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     return str(versions[-1]) if versions else None
 
 
-def _missing() -> list[str]:
-    needs = {"mariadbd": "mariadb-server", "redis-server": "redis-server", "initdb": "postgresql"}
-    return [package for program, package in needs.items() if _program(program) is None]
-
-
 @functools.cache
 def ensure_installed() -> str | None:
     """Installs what is missing; None when all three servers are there, else the reason why they are not."""
-    missing = _missing()
-    if not missing:
-        return None
-    if sys.platform != "linux" or shutil.which("apt-get") is None:
-        return f"{', '.join(missing)} not installed, and this is no Debian to install them on"
-    if os.geteuid() != 0:
-        return f"{', '.join(missing)} not installed, and only root can install them"
-    return _install(missing)
-
-
-def _install(packages: list[str]) -> str | None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    waits = ["-o", "DPkg::Lock::Timeout=300"]  # another test may install something at the same time
-    install = ["apt-get", "install", "-yq", "--no-install-recommends", *waits, *packages]
-    with _no_service_starts():
-        # A failing update (a mirror of something else) is no reason yet; a failing install is.
-        _apt(["apt-get", "update", "-q", *waits], environment)
-        reason = _apt(install, environment)
-    left = _missing()
-    return reason or (f"{', '.join(left)} not there after apt-get install" if left else None)
-
-
-def _apt(command: list[str], environment: dict[str, str]) -> str | None:
-    """Runs apt-get; None when it went well, else why it didn't."""
-    try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"{' '.join(command[:2])}: not done in {INSTALL_SECONDS:.0f} s"
-    last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-    return f"{' '.join(command[:2])} failed: {' '.join(last)}" if done.returncode else None
-
-
-@contextlib.contextmanager
-def _no_service_starts() -> Iterator[None]:
-    """While packages are installed, Debian's hook forbids to start services; an existing one is put back."""
-    before = POLICY.read_bytes() if POLICY.exists() else None
-    mode = POLICY.stat().st_mode & 0o777 if before is not None else 0
-    POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
-    POLICY.chmod(0o755)
-    try:
-        yield
-    finally:
-        if before is None:
-            POLICY.unlink()
-        else:
-            POLICY.write_bytes(before)
-            POLICY.chmod(mode)
+    needs = {"mariadbd": "mariadb-server", "redis-server": "redis-server", "initdb": "postgresql"}
+    return packages.ensure(needs, _program)
 
 
 @dataclass

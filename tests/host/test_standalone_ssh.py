@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests import packages
+
 pytestmark = [pytest.mark.host, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).parents[2]
@@ -42,20 +44,9 @@ for entry in json.loads(Path("spec.json").read_text()):
 
 def need_sshd() -> None:
     """Debian's openssh-server; installed when we may, else the tests don't run and say why."""
-    if Path(SSHD).exists() and shutil.which("ssh-agent"):
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        pytest.skip("no sshd here, and it can't be installed (that takes root on a Debian)")
-    done = subprocess.run(
-        ["apt-get", "install", "-y", "--no-install-recommends", "openssh-server", "openssh-client"],
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-    )
-    if done.returncode:
-        pytest.skip(f"openssh-server can't be installed: {done.stderr.strip().splitlines()[-1:]}")
+    reason = packages.ensure({"sshd": "openssh-server", "ssh-agent": "openssh-client"})
+    if reason:
+        pytest.skip(reason)
 
 
 class Host:

@@ -1,0 +1,152 @@
+"""A Docker daemon in memory, and a compose that works on it: enough to see what the runtime does with both."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+from hostctl import compose_containers, compose_files
+from hostctl.docker_api import DockerRefused
+
+BLOCK = re.compile(r"^  ([a-z0-9-]+):$", re.MULTILINE)
+DIGEST = re.compile(r'blockchain-dao\.definition: "?([0-9a-f]+)')
+
+
+class FakeDocker:
+    """The calls of `DockerApi` that hostctl makes."""
+
+    def __init__(self) -> None:
+        self.path = "/dev/null"
+        self.there: dict[str, dict[str, Any]] = {}
+        self.networks: dict[str, dict[str, Any]] = {}
+        self.images: dict[str, dict[str, Any]] = {}
+        self.done: list[str] = []
+        self.up = True
+        self._ids = (f"{number:064x}" for number in itertools.count(1))
+
+    def add(self, name: str, labels: dict[str, str], state: str = "running", **more: Any) -> str:
+        """A container as if somebody had made it."""
+        id_ = next(self._ids)
+        self.there[id_] = {
+            "Id": id_,
+            "Name": f"/{name}",
+            "Created": more.pop("created", f"2026-11-25T00:00:{len(self.there):02d}Z"),
+            "State": {"Status": state, "Running": state == "running", "Pid": int(id_, 16) if state == "running" else 0,
+                      "StartedAt": f"started {id_[-2:]}", "ExitCode": 3, "OOMKilled": more.pop("oom", False)},
+            "Config": {"Labels": labels, "Image": "x:1"},
+            "HostConfig": {"Memory": 64_000_000},
+            "Ports": more.pop("ports", []),
+            "Logs": [f"the log of {name}"],
+        }  # fmt: skip
+        return id_
+
+    def ours(self, service: str, digest: str = "", **more: Any) -> str:
+        name = more.pop("name", f"blockchain-services_{service}_1")
+        labels = {
+            compose_files.STACK: "tencent",
+            compose_files.SERVICE: service,
+            compose_files.DEFINITION: digest,
+            "com.docker.compose.project.working_dir": more.pop("folder", "/x"),
+        }
+        return self.add(name, labels, **more)
+
+    # --- the API ---
+
+    def answers(self) -> bool:
+        return self.up
+
+    def get(self, path: str, **query: Any) -> Any:
+        assert path == "/networks"
+        return [{"Id": name} for name in self.networks]
+
+    def containers(self, labels: dict[str, str] | None = None) -> list[dict[str, Any]]:
+        wanted = (labels or {}).items()
+        return [
+            {"Id": one["Id"], "Names": [one["Name"]], "Labels": one["Config"]["Labels"], "Ports": one["Ports"]}
+            for one in self.there.values()
+            if wanted <= one["Config"]["Labels"].items()
+        ]
+
+    def inspect(self, container: str) -> dict[str, Any] | None:
+        by_name = {one["Name"][1:]: one for one in self.there.values()}
+        return self.there.get(container) or by_name.get(container)
+
+    def image(self, name: str) -> dict[str, Any] | None:
+        return self.images.get(name)
+
+    def network(self, name: str) -> dict[str, Any] | None:
+        return self.networks.get(name)
+
+    def logs(self, container: str, lines: int, since: int = 0) -> list[str]:
+        return self.there[container]["Logs"][-lines:]
+
+    def post(self, path: str, body: Any = None, seconds: float = 0, **query: Any) -> Any:
+        if path == "/networks/create":
+            self.networks[body["Name"]] = {"Name": body["Name"], "IPAM": body["IPAM"], "Labels": body["Labels"]}
+            return None
+        _, _, id_, verb = path.split("/")
+        if id_ not in self.there:
+            raise DockerRefused(404, "no such container")
+        one = self.there[id_]
+        self.done.append(f"{verb} {one['Name'][1:]}")
+        if verb == "rename":
+            one["Name"] = f"/{query['name']}"
+        else:
+            status = {"stop": "exited", "start": "running", "unpause": "running", "restart": "running"}[verb]
+            one["State"].update(Status=status, Running=status == "running")
+            if verb == "restart":
+                one["State"]["StartedAt"] += "+"
+        return None
+
+    def delete(self, path: str, **query: Any) -> None:
+        kind, name = path.split("/")[1:]
+        if kind == "networks":
+            del self.networks[name]
+        else:
+            self.done.append(f"remove {self.there[name]['Name'][1:]}")
+            del self.there[name]
+
+
+class FakeCompose:
+    """Recreates a container whose block has another digest; fails for those in `broken`."""
+
+    def __init__(self, docker: FakeDocker, root: Path) -> None:
+        self.docker, self.root = docker, root
+        self.runs: list[list[str]] = []
+        self.broken: dict[str, str] = {}
+        self.changed_secrets: set[str] = set()
+
+    def up(self, file: str, names: list[str]) -> str:
+        self.runs.append(list(names))
+        text = (self.root / file).read_text()
+        said: list[str] = []
+        for name in names:
+            block = compose_files.block_of(text, name)
+            found = DIGEST.search(block)
+            assert found, f"{name} has no block"
+            if name in self.broken:
+                said.append(f"ERROR: for {name} {self.broken[name]}")
+                continue
+            self._converge(name, found.group(1), f"    container_name: {name}\n" in block)
+        return "; ".join(said)
+
+    def problem(self, file: str) -> str:
+        return "yaml is broken" if "BROKEN" in (self.root / file).read_text() else ""
+
+    def _converge(self, name: str, digest: str, named: bool) -> None:
+        labels = {compose_files.STACK: "tencent", compose_files.SERVICE: name}
+        mine = self.docker.containers(labels)
+        if mine:
+            one = self.docker.there[mine[0]["Id"]]
+            if one["Config"]["Labels"][compose_files.DEFINITION] == digest and name not in self.changed_secrets:
+                if not one["State"]["Running"]:
+                    self.docker.post(f"/containers/{one['Id']}/start")
+                return
+            del self.docker.there[one["Id"]]
+        self.changed_secrets.discard(name)
+        self.docker.ours(name, digest, name=name if named else f"blockchain-services_{name}_1")
+
+
+__all__ = ["FakeCompose", "FakeDocker", "compose_containers"]
