@@ -106,11 +106,11 @@ class _Pull:
 
     def _pull(self, what: Reference, headers: Dict[str, str]) -> None:
         query = {"fromImage": what.repository, "tag": what.version}
-        say("pulling %s" % what)
+        say("pulling %s" % str(what))
         try:
             for message in messages(self._api, "/images/create", query, headers):
                 if self._context.signals.stopped():
-                    raise Interrupted("%s: asked to stop while pulling; nothing was changed" % what)
+                    raise Interrupted("%s: asked to stop while pulling; nothing was changed" % str(what))
                 self._word(message)
         except DockerRefused as error:
             text = redact(str(error), [self._password] if self._password else [])
@@ -125,7 +125,7 @@ class _Pull:
         """The image under the name that containers use; proved to be the pinned one."""
         found = self._api.image(str(pulled))
         if found is None:
-            raise HostctlError("%s was pulled, and is gone again: does something prune images here?" % pulled)
+            raise HostctlError("%s was pulled, and is gone again: does something prune images here?" % str(pulled))
         digests = [one.rpartition("@")[2] for one in _strings(found, "RepoDigests")]
         if self._wanted.digest and self._wanted.digest not in digests:
             raise HostctlError("%s is another image than the pinned one: %s" % (pulled, ", ".join(digests) or "none"))

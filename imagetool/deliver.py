@@ -38,7 +38,7 @@ def push(delivery: Delivery, reference: str, server: Server) -> dict[str, Any]:
             cure = local.trouble() or "build or pull it here, or name one that is there"
             raise DeliveryError(f"{wrong}; {cure}")
     require_fit(delivery, hello, here)
-    return keep(server, id=_transfer(server, here, hello["layers"], reference))
+    return keep(server, id=transfer(server, here, hello["layers"], reference))
 
 
 def build(delivery: Delivery, server: Server) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _pinned(reference: str) -> local.Image | None:
     return found
 
 
-def _transfer(server: Server, image: local.Image, layers: list[list[str]], reference: str) -> str:
+def transfer(server: Server, image: local.Image, layers: list[list[str]], reference: str) -> str:
     """Sends what the server lacks, and where it lacks more than it seemed, all of it; the image's id there."""
     with local.save(image) as spool, tarfile.open(fileobj=spool) as archive:
         left = left_out(archive, chains_of(layers))
