@@ -35,6 +35,8 @@ class DatabaseRecord(TypedDict):
     """What the check said when it was converged."""
     label: str
     """The label that was adopted then."""
+    container: str
+    """The id of the container that was adopted (D18), else empty; absent in records of older versions."""
 
 
 class Signals:

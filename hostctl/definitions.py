@@ -18,6 +18,7 @@ KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DIGEST = re.compile(r"[0-9a-f]{6,64}")
 # No slash, so never outside ROOT; nothing hidden, so never one of our temporary files.
 FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 MODE = re.compile(r"0[0-7]{3}")
 URL = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}(/[!-~]*)?")
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
@@ -117,6 +118,10 @@ class DatabaseDefinition(TypedDict):
     environment: str
     when_missing: str
     check: DatabaseCheck
+    container: str
+    """The documented name of the container that it runs in; empty when it has none."""
+    ports: List[int]
+    """The ports that this container has to publish."""
     parts: List[Part]
 
 
@@ -196,7 +201,11 @@ _database = schema.record(
             },
             {"cwd": _path},
         ),
-    }
+    },
+    {
+        "container": schema.text(CONTAINER, "a container's name is letters, digits, _, . and -"),
+        "ports": schema.listing(schema.whole(1, 65535), least=1),
+    },
 )
 _secrets = schema.mapping(schema.text(KEY, "not a name for an environment variable"), schema.text())
 _observe = schema.record(
@@ -214,9 +223,18 @@ def parse_service(raw: bytes, name: str) -> ServiceDefinition:
     value = _checked(raw, _service, "the service's definition", name)
     value.setdefault("secrets", [])
     value.setdefault("reload", [])
+    _require_for_services(value)
     defaults: Dict[str, Any] = {"argv": [], "cwd": ".", "image": "", "bind": "127.0.0.1", "resources": {}}
     value["launch"] = dict(defaults, **value["launch"])
     return cast(ServiceDefinition, value)
+
+
+def _require_for_services(value: Mapping[str, Any]) -> None:
+    from hostctl.launch import for_services
+
+    for owner in value["secrets"]:
+        if not for_services(owner) and owner != value["name"]:
+            raise BadInput("the service's definition: the secrets of %s are for hostctl alone" % owner)
 
 
 def parse_host(raw: bytes) -> HostDefinition:
@@ -289,6 +307,8 @@ def digest_of(launch: Mapping[str, Any], secrets: List[str], health: Mapping[str
 
 def _with_folder(value: Dict[str, Any]) -> DatabaseDefinition:
     value["check"].setdefault("cwd", ".")
+    value.setdefault("container", "")
+    value.setdefault("ports", [])
     return cast(DatabaseDefinition, value)
 
 
