@@ -10,8 +10,8 @@ from typing import Any, Dict, List, Optional
 from hostctl import RUNTIMES, audit, compose_program, files, prerequisites, recovery, service, transaction
 from hostctl.console import say
 from hostctl.context import Context, HostRecord
-from hostctl.definitions import HostDefinition
 from hostctl.errors import BadInput, HostctlError, RuntimeRefused
+from hostctl.forms import HostDefinition
 from hostctl.health import Gate
 from hostctl.layout import remove, write_json
 from hostctl.runtime import Runtime, Target, runtime_for

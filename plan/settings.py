@@ -149,6 +149,10 @@ class Database(Strict):
     host: Address | None = Field(default=None, description="where it is; the stack's host otherwise")
     user: OneLine | None = Field(default=None, description="who logs in; its password is in secrets")
     database: OneLine | None = Field(default=None, description="the database (or Redis index) to use")
+    admin: OneLine | None = Field(
+        default=None,
+        description="an admin who makes user and database where they are missing; the password is secrets.NAME-admin",
+    )
     container: OneLine | None = Field(
         default=None, description="its container's documented name, for example test-mysql"
     )
