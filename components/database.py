@@ -10,6 +10,7 @@ import pulumi
 
 from components import remote
 from components.remote import Target
+from plan.labels import found
 from plan.models import DatabasePlan, DatabaseState
 from plan.render import Definition
 
@@ -26,6 +27,8 @@ class ReusedDatabaseArgs:
     label: pulumi.Output[str] | None
     """What the observation found (docs/contracts.md, observed labels); None where nobody looked."""
     password: pulumi.Output[str] | None
+    admin_password: pulumi.Output[str] | None
+    """Of the admin who makes the user and the database; for hostctl alone, no service gets it."""
     users: tuple[str, ...]
     """Services that use it, for the warning."""
 
@@ -46,7 +49,7 @@ class ReusedDatabase(pulumi.ComponentResource):
         label = pulumi.Output.from_input("reused") if args.label is None else args.label
         self.state = label.apply(state_of)
         # What the check says; behind it may stand that nobody has remembered it on that host yet.
-        self.notice = label.apply(lambda found: notice_of(args, found.split("; not converged")[0]))
+        self.notice = label.apply(lambda label: notice_of(args, found(label)))
         self.host = pulumi.Output.from_input(database.host)
         self.port = pulumi.Output.from_input(database.port)
         if args.managed:
@@ -57,16 +60,11 @@ class ReusedDatabase(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         looked = args.target.observed and args.label is not None
         target = dataclasses.replace(args.target, observed=looked)
-        if args.password is not None:
-            secret = args.password.apply(lambda password: json.dumps({"PASSWORD": password}))
-            put = remote.CommandArgs(
-                target=target,
-                create=remote.hostctl(target, "secrets", name),
-                stdin=pulumi.Output.secret(secret),
-                delete=remote.removal(target, "remove-secrets", name),
-            )
-            written = remote.run(f"{name}-secrets", put, child)
-            child = pulumi.ResourceOptions(parent=self, depends_on=written)
+        # The admin's first: with it the user's password is changed before services get a new one.
+        for owner, password in ((args.database.admin_secret, args.admin_password), (name, args.password)):
+            if password is not None:
+                written = _secret(owner, password, target, child)
+                child = pulumi.ResourceOptions(parent=self, depends_on=written)
         check = remote.CommandArgs(
             target=target,
             create=remote.observed(target, remote.hostctl(target, "database", name), args.label),
@@ -74,6 +72,18 @@ class ReusedDatabase(pulumi.ComponentResource):
             delete=remote.removal(target, "remove-database", name),
         )
         remote.run(f"{name}-check", check, child)
+
+
+def _secret(
+    owner: str, password: pulumi.Output[str], target: Target, opts: pulumi.ResourceOptions
+) -> pulumi.CustomResource:
+    put = remote.CommandArgs(
+        target=target,
+        create=remote.hostctl(target, "secrets", owner),
+        stdin=pulumi.Output.secret(password.apply(lambda value: json.dumps({"PASSWORD": value}))),
+        delete=remote.removal(target, "remove-secrets", owner),
+    )
+    return remote.run(f"{owner}-secrets", put, opts)
 
 
 def state_of(label: str) -> DatabaseState:
@@ -87,7 +97,7 @@ def notice_of(args: ReusedDatabaseArgs, label: str) -> str:
         return ""
     database = args.database
     where = f"{database.name} on {database.host}:{database.port}"
-    found = f"{where} can't be used ({label})"
+    trouble = f"{where} can't be used ({label})"
     cure = ""
     if label.startswith("refused"):
         user = f"databases.{database.name}.user and " if database.kind != "redis" else ""
@@ -95,7 +105,7 @@ def notice_of(args: ReusedDatabaseArgs, label: str) -> str:
             f"; set {user}its password under secrets.{database.name} (`make encrypt`, or `pulumi config set --secret`)"
         )
     if database.when_missing == "fail":
-        raise pulumi.RunError(f"databases.{database.name}: {found}, and the stack says `when_missing: fail`{cure}")
+        raise pulumi.RunError(f"databases.{database.name}: {trouble}, and the stack says `when_missing: fail`{cure}")
     users = ", ".join(args.users)
     told = f"{users} get an embedded store of their own" if users else "no service uses it"
-    return f"databases.{database.name}: {found}: {told}{cure}"
+    return f"databases.{database.name}: {trouble}: {told}{cure}"

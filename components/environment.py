@@ -142,6 +142,7 @@ class Environment(pulumi.ComponentResource):
             definition=database_definition(plan, database),
             label=args.observation.database(name),
             password=args.secrets.get(name),
+            admin_password=args.secrets.get(database.admin_secret) if database.admin else None,
             users=tuple(service.name for service in plan.running if name in service.databases),
         )
         return ReusedDatabase(name, given, self._child(first))

@@ -12,6 +12,7 @@ import pulumi
 from components import remote
 from components.outputs import together
 from components.remote import login
+from plan.labels import NOT_YET
 from plan.models import EnvironmentPlan
 from plan.render import database_definition
 from plan.render.process import PYTHON
@@ -109,8 +110,7 @@ def observe_there(plan: EnvironmentPlan, environ: Mapping[str, str], now: float)
     if "unreachable" in answer:
         return Observation.without(str(answer["unreachable"]))
     if "bare" in answer:
-        absent = "not converged yet"
-        return Observation(pulumi.Output.from_input({"host": absent, "absent": absent}), None)
+        return Observation(pulumi.Output.from_input({"host": NOT_YET, "absent": NOT_YET}), None)
     return Observation(
         pulumi.Output.from_input(answer),
         None,

@@ -10,22 +10,25 @@ import os
 import signal
 import subprocess
 from contextlib import suppress
-from typing import Any, Dict, NamedTuple, cast
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, cast
 
 from hostctl import paths
-from hostctl.definitions import DatabaseCheck, DatabaseDefinition
 from hostctl.environment import outside_environment
 from hostctl.errors import HostctlError
+from hostctl.forms import DatabaseCheck, DatabaseDefinition
 from hostctl.redact import redact
 
 LONGEST_DETAIL = 200
 
 
 class Found(NamedTuple):
-    """What the client found."""
+    """What the client found, and what it made where it was to set something up."""
 
     state: str  # reused, missing, refused
     detail: str
+    created: Tuple[str, ...] = ()
+    changed: Tuple[str, ...] = ()
+    notices: Tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -37,22 +40,37 @@ class CheckBroken(HostctlError):
     """The client itself did not work, which says nothing about the database."""
 
 
-def check(base: str, definition: DatabaseDefinition, secrets: Dict[str, str]) -> Found:
-    """Runs the client: input and password on its stdin (never in its arguments), one line of JSON back."""
+def check(base: str, definition: DatabaseDefinition, secrets: Dict[str, str], admin: Optional[str] = None) -> Found:
+    """Runs the client: input and passwords on its stdin (never in its arguments), one line of JSON back.
+
+    With the password of the `admin` it makes what the definition's `setup` lists; without, it only looks.
+    """
     spec = definition["check"]
     question = dict(spec["input"])
+    setup = question.pop("setup", None)
+    if setup is not None and admin is not None:
+        question["setup"] = dict(setup, admin_password=admin)
     if "PASSWORD" in secrets:
         question["password"] = secrets["PASSWORD"]
-    answer = _ask(base, spec, json.dumps(question).encode("utf-8"), definition["name"], secrets)
+    hidden = [*secrets.values(), *([admin] if admin else [])]
+    answer = _ask(base, spec, json.dumps(question).encode("utf-8"), definition["name"], hidden)
+    done = [_texts(answer.get(key), hidden) for key in ("created", "changed", "notices")]
     if answer.get("ok") is True:
-        return Found("reused", str(answer.get("version", "")))
+        return Found("reused", str(answer.get("version", "")), *done)
     if answer.get("ok") is not False or answer.get("reason") not in ("missing", "refused"):
         raise CheckBroken("the check of %s gave an answer that is none" % definition["name"])
-    detail = " ".join(redact(str(answer.get("detail", "")), secrets.values()).split())
-    return Found(str(answer["reason"]), detail[:LONGEST_DETAIL])
+    return Found(str(answer["reason"]), _text(answer.get("detail", ""), hidden)[:LONGEST_DETAIL], *done)
 
 
-def _ask(base: str, spec: DatabaseCheck, question: bytes, name: str, secrets: Dict[str, str]) -> Dict[str, Any]:
+def _text(said: object, hidden: List[str]) -> str:
+    return " ".join(redact(str(said), hidden).split())
+
+
+def _texts(said: object, hidden: List[str]) -> Tuple[str, ...]:
+    return tuple(_text(one, hidden) for one in cast("List[object]", said)) if isinstance(said, list) else ()
+
+
+def _ask(base: str, spec: DatabaseCheck, question: bytes, name: str, hidden: List[str]) -> Dict[str, Any]:
     argv = [paths.program(base, spec["argv"][0]), *spec["argv"][1:]]
     try:
         client = subprocess.Popen(
@@ -78,7 +96,7 @@ def _ask(base: str, spec: DatabaseCheck, question: bytes, name: str, secrets: Di
         answer = None
     if not isinstance(answer, dict):
         said = errors.decode("utf-8", "replace").strip().splitlines()
-        last = redact(said[-1], secrets.values())[:LONGEST_DETAIL] if said else "it said nothing"
+        last = redact(said[-1], hidden)[:LONGEST_DETAIL] if said else "it said nothing"
         raise CheckBroken("the check of %s ended with exit code %d: %s" % (name, client.returncode, last))
     return cast("Dict[str, Any]", answer)
 

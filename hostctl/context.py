@@ -6,8 +6,8 @@ import os
 import signal
 from typing import Dict, List, Optional, TypedDict, cast
 
-from hostctl.definitions import DatabaseDefinition, HostDefinition
 from hostctl.errors import BadInput
+from hostctl.forms import DatabaseDefinition, HostDefinition
 from hostctl.generations import Store
 from hostctl.identity import Identity, myself
 from hostctl.layout import Layout, read_json
@@ -35,6 +35,8 @@ class DatabaseRecord(TypedDict):
     """What the check said when it was converged."""
     label: str
     """The label that was adopted then."""
+    container: str
+    """The id of the container that was adopted (D18), else empty; absent in records of older versions."""
 
 
 class Signals:

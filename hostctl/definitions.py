@@ -7,141 +7,31 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, TypedDict, Union, cast
+from typing import Any, Dict, List, Mapping, Sequence, TypedDict, cast
 
 from hostctl import schema
 from hostctl.assemble import Part
 from hostctl.errors import BadInput
+from hostctl.forms import (
+    DatabaseDefinition,
+    HostDefinition,
+    ImageDefinition,
+    ServiceDefinition,
+)
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DIGEST = re.compile(r"[0-9a-f]{6,64}")
 # No slash, so never outside ROOT; nothing hidden, so never one of our temporary files.
 FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 MODE = re.compile(r"0[0-7]{3}")
 URL = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}(/[!-~]*)?")
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
 ADDRESS = re.compile(r"[0-9a-fA-F.:/]{2,49}")
+MIRROR = re.compile(r"(https?://[!-~]+)?")
 OUR_FOLDERS = ("bin", "lib", "state", "secrets", "logs", "data", "run")
 
-
-class Launch(TypedDict):
-    """How a service's process is started."""
-
-    argv: List[str]
-    cwd: str
-    env: Dict[str, str]
-    image: str
-    """What runs (runtime `compose`); empty with a process."""
-    bind: str
-    """The host's address on which the ports are published (runtime `compose`)."""
-    resources: Dict[str, Any]
-
-
-class Health(TypedDict):
-    """When a service counts as healthy."""
-
-    url: str
-    timeout_seconds: float
-
-
-class Stop(TypedDict):
-    """How long it may take to end."""
-
-    grace_seconds: float
-
-
-class ServiceDefinition(TypedDict):
-    """One service (kind `service`)."""
-
-    schema: int
-    kind: str
-    name: str
-    environment: str
-    runtime: str
-    digest: str
-    launch: Launch
-    secrets: List[str]
-    ports: List[int]
-    health: Health
-    stop: Stop
-    reload: List[str]
-    parts: List[Part]
-
-
-class ComposeSpec(TypedDict):
-    """The documented compose file and the services' network (runtime `compose`)."""
-
-    file: str
-    network: str
-    subnet: str
-    gateway: str
-
-
-class HostFile(TypedDict):
-    """A file that is assembled on the host."""
-
-    mode: str
-
-
-class HostDefinition(TypedDict):
-    """The host itself (kind `host`)."""
-
-    schema: int
-    kind: str
-    name: str
-    environment: str
-    runtime: str
-    files: Dict[str, HostFile]
-    parts: List[Part]
-    supervisord: str
-    reloader: List[str]
-    compose: Optional[ComposeSpec]
-
-
-class DatabaseCheck(TypedDict):
-    """The client that proves a login and a query."""
-
-    argv: List[str]
-    cwd: str
-    input: Dict[str, Any]
-    timeout_seconds: float
-
-
-class DatabaseDefinition(TypedDict):
-    """A database that is reused (kind `database`)."""
-
-    schema: int
-    kind: str
-    name: str
-    environment: str
-    when_missing: str
-    check: DatabaseCheck
-    parts: List[Part]
-
-
-class Login(TypedDict):
-    """Who logs in to a registry; the password is in `secrets/registry.env`."""
-
-    server: str
-    user: str
-
-
-class ImageDefinition(TypedDict):
-    """An image that comes from a registry (kind `image`)."""
-
-    schema: int
-    kind: str
-    name: str
-    image: str
-    """What is pulled, with its digest where it is pinned."""
-    run_as: str
-    """The name by which containers know it."""
-    mirror: str
-    login: Optional[Login]
-
-
-AnyDefinition = Union[ServiceDefinition, HostDefinition, DatabaseDefinition]
 
 _name = schema.text(NAME, "names are a-z, 0-9 and -, and start with a letter or digit")
 _file = schema.text(FILE, "a file's name has no folder in it")
@@ -208,6 +98,14 @@ _host = schema.record(
                 "gateway": schema.text(ADDRESS, "not an address"),
             }
         ),
+        "prerequisites": schema.record(
+            {},
+            {
+                "install": schema.flag,
+                "mirror": schema.text(MIRROR, "it must look like https://mirrors.example/debian, or be empty"),
+                "disk": schema.whole(0, 10**18),
+            },
+        ),
     },
 )
 _database = schema.record(
@@ -223,7 +121,11 @@ _database = schema.record(
             },
             {"cwd": _path},
         ),
-    }
+    },
+    {
+        "container": schema.text(CONTAINER, "a container's name is letters, digits, _, . and -"),
+        "ports": schema.listing(schema.whole(1, 65535), least=1),
+    },
 )
 _image = schema.record(
     {
@@ -254,9 +156,18 @@ def parse_service(raw: bytes, name: str) -> ServiceDefinition:
     value = _checked(raw, _service, "the service's definition", name)
     value.setdefault("secrets", [])
     value.setdefault("reload", [])
+    _require_for_services(value)
     defaults: Dict[str, Any] = {"argv": [], "cwd": ".", "image": "", "bind": "127.0.0.1", "resources": {}}
     value["launch"] = dict(defaults, **value["launch"])
     return cast(ServiceDefinition, value)
+
+
+def _require_for_services(value: Mapping[str, Any]) -> None:
+    from hostctl.launch import for_services
+
+    for owner in value["secrets"]:
+        if not for_services(owner) and owner != value["name"]:
+            raise BadInput("the service's definition: the secrets of %s are for hostctl alone" % owner)
 
 
 def parse_host(raw: bytes) -> HostDefinition:
@@ -264,6 +175,7 @@ def parse_host(raw: bytes) -> HostDefinition:
     value = _checked(raw, _host, "the host's definition")
     value.setdefault("supervisord", "")
     value.setdefault("reloader", [])
+    value.setdefault("prerequisites", {})
     value.setdefault("compose", None)
     taken = sorted(set(value["files"]) & set(OUR_FOLDERS))
     if taken:
@@ -338,6 +250,8 @@ def digest_of(launch: Mapping[str, Any], secrets: List[str], health: Mapping[str
 
 def _with_folder(value: Dict[str, Any]) -> DatabaseDefinition:
     value["check"].setdefault("cwd", ".")
+    value.setdefault("container", "")
+    value.setdefault("ports", [])
     return cast(DatabaseDefinition, value)
 
 

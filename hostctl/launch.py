@@ -16,6 +16,11 @@ from hostctl.identity import myself
 from hostctl.layout import Layout, file_identity, read_json, write_json
 from hostctl.redact import read_secrets
 
+ADMIN_SECRET = "-admin"
+"""What the owner of a database admin's password ends with (see `database.py`)."""
+OURS_ALONE = ("consul",)
+"""Owners of what only hostctl itself uses: Consul's token (see `registry.py`)."""
+
 
 def launch(root: str, name: str, digest: str) -> None:
     """Becomes the service; comes back only with an error."""
@@ -82,8 +87,18 @@ def _secrets(layout: Layout, name: str, digest: str, owners: List[str]) -> Dict[
             return found
 
 
+def for_services(owner: str) -> bool:
+    """Whether a service may have this owner's secrets; the others are for hostctl alone (D6)."""
+    return not owner.endswith(ADMIN_SECRET) and owner not in OURS_ALONE
+
+
 def variable(owner: str, key: str, service: str = "") -> str:
-    """A database's PASSWORD reaches services as BLOCKCHAIN_MYSQL_PASSWORD (docs/contracts.md)."""
+    """A database's PASSWORD reaches services as BLOCKCHAIN_MYSQL_PASSWORD (docs/contracts.md).
+
+    An admin's never does: whoever asks for it, in a definition or by hand, is refused.
+    """
+    if not for_services(owner) and owner != service:
+        raise HostctlError("the secrets of %s are for hostctl alone: no service gets them" % owner)
     if key == "PASSWORD" and owner != service:
         return "BLOCKCHAIN_%s_PASSWORD" % owner.upper().replace("-", "_")
     return key

@@ -15,8 +15,10 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from hostctl import client, docker_api, files, images
 from hostctl.compose_files import STACK
 from hostctl.context import Context
-from hostctl.definitions import DatabaseDefinition, ObserveInput
+from hostctl.definitions import ObserveInput
+from hostctl.forms import DatabaseDefinition
 from hostctl.generations import Record, busy
+from hostctl.labels import NOT_YET, SEPARATOR
 from hostctl.redact import read_secrets
 from hostctl.runtime import Process
 
@@ -27,7 +29,7 @@ Texts = Mapping[str, Optional[str]]
 def observe(context: Context, wanted: ObserveInput) -> Dict[str, Any]:
     """All labels of one host."""
     # What isn't there never has the label that it was converged with, or nobody would notice that it is gone.
-    absent = "not converged yet (asked %s)" % time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    absent = NOT_YET + " (asked %s)" % time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     record = context.host_or_none()
     server = record is not None and record["definition"]["runtime"] == "compose"
     checks = _Checks(context, wanted, absent)
@@ -197,7 +199,7 @@ class _Checks:
         """What the check says; the adopted label while that is what was converged."""
         record = self._records.get(name)
         if record is None:
-            return "%s; %s" % (found, self._absent)
+            return found + SEPARATOR + self._absent
         return record["label"] if record["found"] == found else found
 
 

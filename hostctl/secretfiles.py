@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from hostctl import audit, service
+from hostctl import audit, database, service
 from hostctl.console import say
 from hostctl.context import Context
 from hostctl.errors import HostctlError
-from hostctl.launch import variable
+from hostctl.launch import for_services, variable
 from hostctl.layout import read_text, remove, write_atomic
-from hostctl.redact import compose_env_file, env_file
+from hostctl.redact import compose_env_file, env_file, read_secrets
 from hostctl.runtime import OLDER_SECRETS
 
 REGISTRY = "registry"
@@ -26,11 +26,13 @@ def write(context: Context, name: str, secrets: Dict[str, str]) -> Dict[str, Any
     """
     began = time.monotonic()
     context.host()
+    before = read_secrets(context.layout, name)
+    rotated = database.rotate(context, name, secrets)
     change = _Change(context, name)
     changed = change.apply(_texts(context, name, secrets))
     if change.trouble:
         trouble = "; ".join(change.trouble.values())
-        back = change.undo()
+        back = (_rotated_back(context, name, before) if rotated else "") + change.undo()
         audit.record(context.layout, "secrets", name, "failed")
         raise HostctlError("%s\nThe secrets of %s were put back%s" % (trouble, name, back))
     restarted = sorted(change.started)
@@ -56,10 +58,19 @@ def forget(context: Context, name: str) -> Dict[str, Any]:
     return {"name": name, "outcome": "removed" if removed else "absent"}
 
 
+def _rotated_back(context: Context, name: str, before: Dict[str, str]) -> str:
+    """What is put back has to open the database again; where it can't, the services go back all the same."""
+    try:
+        database.rotate(context, name, before)
+    except HostctlError as error:
+        return " (%s)" % error
+    return ""
+
+
 def _texts(context: Context, name: str, secrets: Dict[str, str]) -> Dict[Path, Optional[str]]:
     """The files of an owner; compose's comes first, so that whoever sees the other one's change finds both new."""
     texts: Dict[Path, Optional[str]] = {}
-    if context.host()["definition"]["runtime"] == "compose" and name != REGISTRY:
+    if context.host()["definition"]["runtime"] == "compose" and name != REGISTRY and for_services(name):
         named = {variable(name, key): value for key, value in secrets.items()}
         texts[context.layout.container_secrets(name)] = compose_env_file(name, named)
     texts[context.layout.secret_file(name)] = env_file(secrets)

@@ -108,6 +108,8 @@ def _host(stack: str, given: Host) -> HostPlan:
         subnet=given.subnet or _SUBNET.format(octet={"local": 83, "tencent": 84, "alibaba": 85}.get(stack, 86)),
         capacity=Resources(given.cpus, given.memory, given.disk),
         reserve=_resources(given.reserve),
+        install_docker=given.install_docker,
+        packages_mirror=given.packages_mirror,
         layout=Layout(
             root=given.root or (LAPTOP_ROOT if local else SERVER_ROOT),
             env_file=f"blockchain-{stack}.env",
@@ -226,6 +228,7 @@ def _edition_service(
 
 def _database(name: str, given: Database, settings: Settings) -> DatabasePlan:
     kind = given.kind or catalog.DATABASE_KINDS.get(name, "mysql")
+    users, names = (_OWN_USERS, _OWN_DATABASES) if given.admin is not None else (_DEFAULT_USERS, _DEFAULT_DATABASES)
     host = given.host or (LOOPBACK if is_loopback(settings.host.address) else settings.host.address)
     return DatabasePlan(
         name=name,
@@ -234,8 +237,9 @@ def _database(name: str, given: Database, settings: Settings) -> DatabasePlan:
         local=given.host is None or same_address(given.host, settings.host.address) or is_loopback(given.host),
         port=given.port,
         ports=given.ports,
-        user=given.user if given.user is not None else _DEFAULT_USERS.get(kind, ""),
-        database=given.database if given.database is not None else _DEFAULT_DATABASES.get(kind, ""),
+        user=given.user if given.user is not None else users.get(kind, ""),
+        database=given.database if given.database is not None else names.get(kind, ""),
+        admin=given.admin,
         container=given.container,
         when_missing=given.when_missing,
         open_to=given.open_to,
@@ -247,6 +251,9 @@ def _database(name: str, given: Database, settings: Settings) -> DatabasePlan:
 
 _DEFAULT_USERS: Mapping[str, str] = {"mysql": "root", "postgres": "postgres", "neo4j": "neo4j"}
 _DEFAULT_DATABASES: Mapping[str, str] = {"redis": "0", "postgres": "postgres"}
+# What an admin makes where the stack file names nothing else.
+_OWN_USERS: Mapping[str, str] = dict.fromkeys(catalog.SETUP_KINDS, catalog.OWN_NAME)
+_OWN_DATABASES: Mapping[str, str] = {"redis": "0", "mysql": catalog.OWN_NAME, "postgres": catalog.OWN_NAME}
 
 
 def _chain(name: catalog.Chain, settings: Settings) -> ChainPlan:

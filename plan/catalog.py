@@ -60,6 +60,22 @@ DATABASE_KINDS: Final[dict[str, Kind]] = {
     "weaviate": "weaviate",
 }
 
+OWN_NAME: Final = "blockchain"
+"""The user and the database that an admin makes where the stack file names no others."""
+SETUP_KINDS: Final[tuple[Kind, ...]] = ("mysql", "postgres", "redis")
+"""Kinds in which an admin can make them."""
+SYSTEM_DATABASES: Final[dict[Kind, frozenset[str]]] = {
+    "mysql": frozenset({"mysql", "information_schema", "performance_schema", "sys"}),
+    "postgres": frozenset({"postgres", "template0", "template1"}),
+    "redis": frozenset(),
+}
+SYSTEM_USERS: Final[dict[Kind, frozenset[str]]] = {
+    "mysql": frozenset({"root", "mysql.sys", "mysql.session", "mysql.infoschema", "mariadb.sys"}),
+    "postgres": frozenset({"postgres", "public", "none"}),
+    "redis": frozenset({"default"}),
+}
+"""Names that are the server's own: a service's user or database can't be one of them."""
+
 SUB_RANGES: Final[dict[str, dict[Group, tuple[int, int]]]] = {
     "local": {"core": (0, 9), "infrastructure": (10, 19)},
     "tencent": {"core": (0, 9), "infrastructure": (10, 19), "storage": (20, 29), "security": (30, 39)},
@@ -179,6 +195,11 @@ EDITIONS: Final[dict[EditionName, EditionRanges]] = {
 def shared_service(edition: str) -> str:
     """The documented name of an edition's shared service (E2)."""
     return f"{edition}-shared-service"
+
+
+def edition_database(edition: str) -> str:
+    """The documented name of an edition's MySQL database (E4, D24)."""
+    return f"{edition}_users"
 
 
 def env_key(name: str) -> str:

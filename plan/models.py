@@ -15,6 +15,8 @@ ImageSource = Literal["registry", "push", "build"]
 """How a server gets an image: from its registry, from this machine's Docker, or built of image/ on the server."""
 DatabaseState = Literal["reused", "embedded"]
 LOOPBACK = "127.0.0.1"
+ADMIN_SECRET = "-admin"
+"""What the name of an admin's secret ends with, behind its database's."""
 SSHD = "sshd"
 """Who holds a server's SSH port."""
 _SSH_NAMES = {SSHD, "ssh", "openssh", "ssh-server"}
@@ -55,6 +57,10 @@ class HostPlan:
     capacity: Resources
     reserve: Resources
     layout: Layout
+    install_docker: bool = False
+    """Whether a server without Docker gets it from its distribution's packages."""
+    packages_mirror: str | None = None
+    """The only source of that install, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,13 @@ class DatabasePlan:
     has_password: bool
     resources: Resources
     kind_given: bool = True
+    admin: str | None = None
+    """Who makes the user and the database where they are missing; its password is the secret `NAME-admin`."""
+
+    @property
+    def admin_secret(self) -> str:
+        """The name of the admin's secret, which no service ever gets."""
+        return f"{self.name}{ADMIN_SECRET}"
 
 
 @dataclass(frozen=True, slots=True)

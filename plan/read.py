@@ -14,7 +14,7 @@ from typing import Any, cast, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from plan.models import SSHD
+from plan.models import ADMIN_SECRET, SSHD
 from plan.problems import Problem, shown, suggest
 from plan.settings import Settings
 
@@ -93,6 +93,15 @@ def _echoes(problem: Problem, path: Path) -> bool:
             return place == (*path[:-1], "image_from")
         case ("services", _, "command", *_):
             return place[:2] == path[:2] and place[-1] in ("folder", "reload", "debug_port")
+        case ("editions",):
+            return place[0] == "edition"
+        case _:
+            return _echoes_of_what_is_opened(place, said, path)
+
+
+def _echoes_of_what_is_opened(place: tuple[str, ...], said: str, path: Path) -> bool:
+    """The same for chains, databases, and the secrets that open them."""
+    match path:
         case ("chains", *_):
             return place[0] in ("chain_settings", "secrets")
         case ("chain_settings", *_):
@@ -100,9 +109,11 @@ def _echoes(problem: Problem, path: Path) -> bool:
         case ("databases",):
             return place[-1] == "databases" or place[0] == "secrets"
         case ("databases", name, *_):
-            return place == ("secrets", name)
-        case ("editions",):
-            return place[0] == "edition"
+            return place in (("secrets", name), ("secrets", f"{name}{ADMIN_SECRET}")) or place[:2] == path[:2]
+        case ("secrets", *name):
+            # What lacks a secret may only lack the one that can't be read.
+            whose = "".join(name).removesuffix(ADMIN_SECRET)
+            return place[0] == "databases" and place[-1] == "admin" and whose in ("", place[1])
         case _:
             return False
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from plan.catalog import Chain, EditionName, Group, Kind, Mode, Runtime
-from plan.network import Address, Cidr, HostKey, Subnet, Url
+from plan.network import Address, Cidr, HostKey, Subnet, Url, WebUrl
 from plan.semantic import (
     Bytes,
     Image,
@@ -85,6 +85,13 @@ class Host(Strict):
         default=None, description="folder of the layout; /opt/blockchain-services on a server, .local on a laptop"
     )
     subnet: Subnet | None = Field(default=None, description="fixed subnet of the services' network")
+    install_docker: bool = Field(
+        default=False, description="install Docker and compose from the server's packages when they are missing"
+    )
+    packages_mirror: WebUrl | None = Field(
+        default=None,
+        description="the only source of that install, for example https://mirrors.tencent.com/debian; apt only",
+    )
 
 
 class Placement(Strict):
@@ -142,6 +149,10 @@ class Database(Strict):
     host: Address | None = Field(default=None, description="where it is; the stack's host otherwise")
     user: OneLine | None = Field(default=None, description="who logs in; its password is in secrets")
     database: OneLine | None = Field(default=None, description="the database (or Redis index) to use")
+    admin: OneLine | None = Field(
+        default=None,
+        description="an admin who makes user and database where they are missing; the password is secrets.NAME-admin",
+    )
     container: OneLine | None = Field(
         default=None, description="its container's documented name, for example test-mysql"
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 
 from plan import catalog
 from plan.images import REGISTRY
 from plan.models import EnvironmentPlan
-from plan.problems import Problem, nearest, suggest
+from plan.problems import Problem, nearest, shown, suggest
 from plan.render import process
+
+_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
@@ -26,9 +29,14 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
             right = f"did you mean {near!r}? Otherwise add" if near else "add"
             wrong = "a database of this name needs its kind"
             yield Problem(f"databases.{database.name}", wrong, f"{right} kind, for example `kind: mysql`")
+    for database in plan.databases:
+        if database.container is not None and not _CONTAINER.fullmatch(database.container):
+            wrong = f"{shown(database.container)} is no container's name"
+            yield Problem(f"databases.{database.name}.container", wrong, "write its name, for example test-mysql")
     openable = {database.name for database in plan.databases} | {chain.name for chain in plan.chains}
     if plan.images.login is not None:
         openable.add(REGISTRY)
+    openable |= {database.admin_secret for database in plan.databases if database.admin is not None}
     for name in sorted(set(plan.secret_names) - openable):
         yield Problem(f"secrets.{name}", "opens nothing in this stack", suggest(name, openable))
     for name in sorted(set(plan.chain_settings) - {chain.name for chain in plan.chains}):

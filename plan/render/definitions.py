@@ -10,7 +10,7 @@ from hostctl.assemble import Part, assemble
 from plan import catalog
 from plan.models import DatabasePlan, EnvironmentPlan, ServicePlan
 from plan.render import compose, process
-from plan.render.environment import States, gateway, secret_names, service_environment
+from plan.render.environment import States, gateway, key_prefix, secret_names, service_environment
 
 Definition = dict[str, Any]
 """JSON of docs/contracts.md, schema 1."""
@@ -21,7 +21,7 @@ _AFTER_SERVICES = 100_000
 _BLOCKS = 100
 _DATABASE_CHECK_SECONDS = 5
 _CONTAINER_CHECK_SECONDS = 30
-"""On a small server that starts twelve services, the client's own container alone may take ten."""
+"""On a small server that starts twelve services, the client's own container alone may take ten; a setup takes steps."""
 
 
 def host_definition(plan: EnvironmentPlan) -> Definition:
@@ -54,6 +54,10 @@ def host_definition(plan: EnvironmentPlan) -> Definition:
             "network": compose.network(plan),
             "subnet": plan.host.subnet,
             "gateway": gateway(plan),
+        }
+        definition["prerequisites"] = {
+            "install": plan.host.install_docker,
+            "mirror": plan.host.packages_mirror or "",
         }
     definition["parts"] = parts
     return definition
@@ -101,7 +105,8 @@ def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: Stat
 
 
 def database_definition(plan: EnvironmentPlan, database: DatabasePlan) -> Definition:
-    """One database's: how it is checked, and its line in the documented env file."""
+    """One database's: how it is checked and set up, and its line in the documented env file."""
+    slow = plan.runtime == "compose" or database.admin is not None
     parts: list[Part] = []
     if database.name in catalog.ENV_KEY_DATABASES:
         key = f"{catalog.database_prefix(database.name)}_PORT"
@@ -120,11 +125,35 @@ def database_definition(plan: EnvironmentPlan, database: DatabasePlan) -> Defini
                 "port": database.port,
                 "user": database.user,
                 "database": database.database,
+                **_setup(plan, database),
             },
-            "timeout_seconds": _CONTAINER_CHECK_SECONDS if plan.runtime == "compose" else _DATABASE_CHECK_SECONDS,
+            "timeout_seconds": _CONTAINER_CHECK_SECONDS if slow else _DATABASE_CHECK_SECONDS,
         },
+        **_container(database),
         "parts": parts,
     }
+
+
+def _setup(plan: EnvironmentPlan, database: DatabasePlan) -> Definition:
+    """What the admin makes where it is missing; hostctl adds the admin's password (D16, D24)."""
+    if database.admin is None:
+        return {}
+    wanted: Definition = {"admin": database.admin, "user": database.user}
+    if database.kind == "redis":
+        wanted["prefixes"] = [key_prefix(database)]
+    else:
+        editions = [catalog.edition_database(edition.name) for edition in plan.editions]
+        wanted["databases"] = [database.database, *(editions if database.kind == "mysql" else [])]
+    if plan.runtime == "compose" and database.kind == "mysql":
+        wanted["subnet"] = plan.host.subnet
+    return {"setup": wanted}
+
+
+def _container(database: DatabasePlan) -> Definition:
+    """The container that it runs in, and the ports that the container has to publish (D18)."""
+    if database.container is None or not database.local:
+        return {}
+    return {"container": database.container, "ports": [database.port, *database.ports]}
 
 
 def _client(plan: EnvironmentPlan) -> Definition:

@@ -60,13 +60,22 @@ def service_environment(plan: EnvironmentPlan, service: ServicePlan, states: Sta
 def _database_environment(plan: EnvironmentPlan, service: ServicePlan, database: DatabasePlan) -> dict[str, str]:
     prefix = catalog.database_prefix(database.name)
     host = _seen_from_services(plan, database) if database.local else database.host
-    name = f"{service.edition}_users" if service.edition and database.kind == "mysql" else database.database
+    name = database.database
+    if service.edition and database.kind == "mysql":
+        name = catalog.edition_database(service.edition)
     env = {f"{prefix}_HOST": host, f"{prefix}_PORT": str(database.port), f"{prefix}_KIND": database.kind}
     if database.user:
         env[f"{prefix}_USER"] = database.user
     if name:
         env[f"{prefix}_DATABASE"] = name
+    if database.admin is not None and database.kind == "redis":
+        env[f"{prefix}_PREFIX"] = key_prefix(database)
     return env
+
+
+def key_prefix(database: DatabasePlan) -> str:
+    """What the names of all its keys start with, where its user reaches no others (D24)."""
+    return f"{database.user}:"
 
 
 def _seen_from_services(plan: EnvironmentPlan, database: DatabasePlan) -> str:

@@ -340,3 +340,27 @@ def test_names_are_words_of_a_shell(run: Run) -> None:
     for one in commands(run).values():
         if not one.name.endswith("-hostctl"):
             assert shlex.join(shlex.split(one.inputs["create"])) == one.inputs["create"]
+
+
+@pytest.mark.parametrize("server", ["local", *SERVERS])
+def test_an_admins_password_has_a_file_of_its_own_that_comes_first(server: str) -> None:
+    secrets = {"mysql": "hunter2", "mysql-admin": "boss-s3cret"}
+    run = run_environment(server, put("databases.mysql.admin", "root"), secrets=secrets)
+    assert run.error is None
+    made = commands(run)
+    admin = made["mysql-admin-secrets"]
+    assert json.loads(admin.inputs["stdin"]) == {"PASSWORD": "boss-s3cret"}
+    hostctl = f"{ROOTS[server]}/bin/hostctl"
+    assert admin.inputs["create"] == f"{hostctl} secrets mysql-admin"
+    assert admin.inputs["delete"].endswith(" remove-secrets mysql-admin")
+    assert run.parent(admin) == "mysql"
+    assert run.after(made["mysql-secrets"]) == {"mysql-admin-secrets"}
+    assert run.after(made["mysql-check"]) == {"mysql-secrets"}
+    shown = {
+        (one.name, key)
+        for one in run.resources.values()
+        for key, value in {**one.inputs, **(one.outputs or {})}.items()
+        if "boss-s3cret" in str(value)
+    }
+    assert shown == {("mysql-admin-secrets", "stdin")}  # D6
+    assert "stdin" in admin.secrets

@@ -20,6 +20,7 @@ VARIANTS: list[tuple[str, list[Change]]] = [
     ("local", [put(f"{IDENTITY}.env", {"MOTTO": "区块链"})]),
     ("local", [put("secrets", {"mysql": SECRET, "redis": SECRET})]),
     ("tencent", [put("edition", "future")]),
+    ("tencent", [put("databases.mysql.admin", "root"), put("secrets", {"mysql": SECRET, "mysql-admin": SECRET})]),
 ]
 
 
@@ -76,3 +77,49 @@ def test_an_embedded_store_is_named_in_the_environment_and_changes_its_users_alo
     assert changed == {"service/identity-service", "service/governance-service"}
     env = after["service/identity-service"]["launch"]["env"]
     assert env["SERVICE_DATABASES"] == "mysql=reused,redis=embedded"
+
+
+def setups(stack: str, *names: str) -> dict[str, Any]:
+    """What hostctl is told to set up, with an admin `boss` for these databases."""
+    secrets = {name: SECRET for one in names for name in (one, f"{one}-admin")}
+    plan = plan_of(stack, put("secrets", secrets), *(put(f"databases.{name}.admin", "boss") for name in names))
+    made = definitions(plan)
+    for key, definition in made.items():
+        if key.startswith("service/"):
+            assert not any("admin" in name for name in definition["secrets"])  # D6
+    inputs = {name: made[f"database/{name}"]["check"]["input"] for name in names}
+    assert {(one["user"], one["database"]) for one in inputs.values()} <= {
+        ("blockchain", "blockchain"),
+        ("blockchain", "0"),
+    }
+    return {name: one["setup"] for name, one in inputs.items()}
+
+
+def test_what_an_admin_makes() -> None:
+    base = {"admin": "boss", "user": "blockchain"}
+    assert setups("tencent", "mysql", "postgres", "redis") == {
+        "mysql": {
+            **base,
+            "databases": ["blockchain", "future_users", "dao_users", "blockchain_users"],  # E4, D24
+            "subnet": "172.28.84.0/24",
+        },
+        "postgres": {**base, "databases": ["blockchain"]},
+        "redis": {**base, "prefixes": ["blockchain:"]},
+    }
+    assert setups("alibaba", "mysql") == {"mysql": {**base, "databases": ["blockchain"], "subnet": "172.28.85.0/24"}}
+    assert setups("local", "mysql") == {"mysql": {**base, "databases": ["blockchain"]}}
+
+
+def test_services_are_told_the_prefix_of_their_keys() -> None:
+    secrets = put("secrets", {"redis": SECRET, "redis-admin": SECRET})
+    made = definitions(plan_of("alibaba", secrets, put("databases.redis.admin", "default")))
+    assert made["service/identity-service"]["launch"]["env"]["BLOCKCHAIN_REDIS_PREFIX"] == "blockchain:"
+    before = definitions(plan_of("alibaba"))
+    assert "BLOCKCHAIN_REDIS_PREFIX" not in before["service/identity-service"]["launch"]["env"]
+
+
+def test_databases_in_containers_say_which_ports_these_publish() -> None:
+    made = definitions(plan_of("tencent"))
+    assert (made["database/neo4j"]["container"], made["database/neo4j"]["ports"]) == ("test-neo4j", [7474, 7687])
+    elsewhere = definitions(plan_of("tencent", put("databases.neo4j.host", "10.0.0.9")))
+    assert "container" not in elsewhere["database/neo4j"]

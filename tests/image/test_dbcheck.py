@@ -20,7 +20,7 @@ from standin import databases, dbcheck
 from standin.databases import Answer, Target
 from tests.image.service import free_port, run
 
-KINDS = ("mysql", "mariadb", "redis", "postgres", "neo4j")
+KINDS = ("mysql", "mariadb", "redis", "postgres", "neo4j", "elasticsearch", "weaviate")
 
 
 def check(fields: dict[str, object]) -> dict[str, Any]:
@@ -186,6 +186,62 @@ def test_neo4j(about: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         assert refused == Answer(False, reason="refused", detail="Invalid credential.")
         other = databases.check(Target("neo4j", "127.0.0.1", port, password="geheim", database="nobody"), 5)
         assert other == Answer(False, reason="refused", detail="Graph not found: nobody")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Search(http.server.BaseHTTPRequestHandler):
+    """Elasticsearch and Weaviate, as their documentation says; Debian has no package of them."""
+
+    login: ClassVar[str] = ""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        answers: dict[str, object] = {
+            "/": {"version": {"number": "8.15.0"}, "tagline": "You Know, for Search"},
+            "/_cluster/health": {"status": "green"},
+            "/v1/meta": {"version": "1.25.0"},
+            "/v1/schema": {"classes": []},
+        }
+        if self.login and self.headers["Authorization"] != self.login:
+            elastic = {"error": {"reason": "missing authentication credentials"}}
+            weaviate = {"error": [{"message": "anonymous access not enabled"}]}
+            self._answer(401, weaviate if self.path.startswith("/v1") else elastic)
+        elif self.path in answers:
+            self._answer(200, answers[self.path])
+        else:
+            self._answer(404, {})
+
+    _answer = _Neo4j._answer
+    log_message = _Neo4j.log_message
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "login", "refused"),
+    [
+        (
+            "elasticsearch",
+            "8.15.0",
+            "Basic " + base64.b64encode(b"elastic:geheim").decode(),
+            "missing authentication credentials",
+        ),
+        ("weaviate", "1.25.0", "Bearer geheim", "anonymous access not enabled"),
+    ],
+)
+def test_search_servers(kind: str, version: str, login: str, refused: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Search)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        port = server.server_address[1]
+        other = {"elasticsearch": "neo4j", "weaviate": "neo4j"}[kind]
+        assert databases.check(Target(kind, "127.0.0.1", port), 5) == Answer(True, version=version)
+        assert databases.check(Target(other, "127.0.0.1", port), 5).reason == "missing"
+        monkeypatch.setattr(_Search, "login", login)
+        assert databases.check(Target(kind, "127.0.0.1", port, password="geheim"), 5).ok
+        for password in ("", "wrong"):
+            answer = databases.check(Target(kind, "127.0.0.1", port, password=password), 5)
+            assert answer == Answer(False, reason="refused", detail=refused)
     finally:
         server.shutdown()
         server.server_close()

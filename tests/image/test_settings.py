@@ -102,7 +102,8 @@ def test_every_problem_at_once() -> None:
         ),
         (
             {"SERVICE_DATABASES": "oracle=reused"},
-            "SERVICE_DATABASES: 'oracle' is unknown; known: mysql, mariadb, redis, postgres, neo4j",
+            "SERVICE_DATABASES: 'oracle' is unknown; "
+            "known: mysql, mariadb, redis, postgres, neo4j, elasticsearch, weaviate",
         ),
         (
             {"SERVICE_DATABASES": "redis=reused", "BLOCKCHAIN_REDIS_DATABASE": "users"},
