@@ -135,6 +135,11 @@ class Lab:
             host.reset()
         return host
 
+    def discard(self, host: LabHost) -> None:
+        """Remove one host before the others."""
+        remove(host.container)
+        self.hosts = {name: one for name, one in self.hosts.items() if one is not host}
+
     # --- the network ---
 
     def _network(self) -> str:

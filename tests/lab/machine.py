@@ -25,7 +25,6 @@ START_SECONDS = 60.0
 DAEMON = ["dockerd"]
 NEEDS = {
     "dockerd": "docker.io",
-    "containerd": "containerd",
     "debootstrap": "debootstrap",
     "ssh": "openssh-client",
     "ssh-agent": "openssh-client",
