@@ -8,7 +8,7 @@ export STACK ENGINE SSH_KEY_FILE TO FINGERPRINT CONFIRM ARGS
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
 PYTHON := .venv/bin/python
-SHELL_SCRIPTS = env.sh .ci/run $(wildcard tools/*.sh scripts/*.sh hostctl/*.sh image/*.sh components/scripts/*.sh)
+SHELL_SCRIPTS = env.sh .ci/run $(wildcard tools/*.sh scripts/*.sh hostctl/*.sh hostctl/docker-compose.in image/*.sh components/scripts/*.sh)
 # Rooms with strict types: pyproject.toml says which.
 RUNTIME := tools/bootstrap.sh runtime
 DEV := tools/bootstrap.sh dev
