@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Mapping, Sequence, TypedDict, Union, cast
+from typing import Any, Dict, List, Mapping, Optional, Sequence, TypedDict, Union, cast
 
-from hostctl import schema
+from hostctl import firewall_definition, schema
 from hostctl.assemble import Part
 from hostctl.errors import BadInput
+from hostctl.firewall_definition import Firewall
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -80,6 +81,7 @@ class HostDefinition(TypedDict):
     parts: List[Part]
     supervisord: str
     reloader: List[str]
+    firewall: Optional[Firewall]
 
 
 class DatabaseCheck(TypedDict):
@@ -150,7 +152,7 @@ _host = schema.record(
             _file, schema.record({"mode": schema.text(MODE, "a mode is 4 octal digits such as 0644")})
         ),
     },
-    {"supervisord": _path, "reloader": _argv},
+    {"supervisord": _path, "reloader": _argv, "firewall": firewall_definition.check},
 )
 _database = schema.record(
     {
@@ -187,6 +189,7 @@ def parse_host(raw: bytes) -> HostDefinition:
     value = _checked(raw, _host, "the host's definition")
     value.setdefault("supervisord", "")
     value.setdefault("reloader", [])
+    value.setdefault("firewall", None)
     taken = sorted(set(value["files"]) & set(OUR_FOLDERS))
     if taken:
         raise BadInput("the host's definition: files.%s is the name of one of our folders" % taken[0])

@@ -36,6 +36,7 @@ def test_it_holds_all_that_it_needs(tmp_path: Path) -> None:
     archive = zipfile.ZipFile(io.BytesIO(pack.pack()))
     assert archive.namelist() == sorted(archive.namelist())
     assert {"__main__.py", "hostctl/cli.py", "hostctl/launch.py"} <= set(archive.namelist())
+    assert "hostctl/blockchain-dao-firewall.service.in" in archive.namelist()
     assert not any("install" in name or "pack" in name for name in archive.namelist())
     (tmp_path / "hostctl.pyz").write_bytes(pack.pack())
     done = subprocess.run(
