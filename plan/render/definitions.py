@@ -9,7 +9,7 @@ from typing import Any
 from hostctl.assemble import Part, assemble
 from plan import catalog
 from plan.models import DatabasePlan, EnvironmentPlan, ServicePlan
-from plan.render import compose, process
+from plan.render import compose, firewall, process
 from plan.render.environment import States, gateway, secret_names, service_environment
 
 Definition = dict[str, Any]
@@ -47,6 +47,8 @@ def host_definition(plan: EnvironmentPlan) -> Definition:
     else:
         definition["files"][layout.compose_file] = {"mode": "0644"}
         parts.append(_part(layout.compose_file, 0, compose.header(plan)))
+    if plan.runtime == "compose":
+        definition["firewall"] = firewall.firewall(plan)
     definition["parts"] = parts
     return definition
 
