@@ -16,6 +16,8 @@ from hostctl.firewall_definition import check
 from hostctl.firewall_meaning import meaning
 from tests.hostctl.filter_model import Packet, dropped, restore
 
+pytestmark = pytest.mark.timeout(900)  # SOAK=1 asks for twenty times the examples
+
 GOLDEN = Path(__file__).parent / "firewall"
 NETWORK = "172.28.84.0/24"
 FIREWALL: Any = {

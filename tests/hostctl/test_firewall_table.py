@@ -16,16 +16,18 @@ from tests.hostctl.filter_model import restore
 from tests.hostctl.test_firewall_rules import FIREWALL, firewall_of
 from tests.hostctl.test_firewall_rules import PORTS as LISTED
 
+pytestmark = pytest.mark.timeout(900)  # SOAK=1 asks for twenty times the examples
+
 LISTENING = firewall_rules.ports_of(FIREWALL)
 WANTED = firewall_rules.rules(FIREWALL, 4, "/opt/blockchain-services")
 FRESH: Table = {"INPUT": [], "FORWARD": [], "OUTPUT": []}
-DOCKER = ["-o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-i docker0 -o docker0 -j ACCEPT"]
+DOCKER = ["-o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-o docker0 -j DOCKER"]
 
 
 def docker_starts(table: Table) -> Table:
     """What Docker does to the table, also to a DOCKER-USER that it finds (moby, setupIPChains)."""
     after = copy.deepcopy(table)
-    after.setdefault("DOCKER", [])
+    after.setdefault("DOCKER", ["-d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 3306 -j ACCEPT"])
     user = after.setdefault("DOCKER-USER", [])
     if "-j RETURN" not in user:
         user.append("-j RETURN")
@@ -164,6 +166,7 @@ def test_what_differs_is_said_and_repaired(table: Table, words: str) -> None:
         ("-p tcp -m multiport --dports 22 -j f2b-sshd", True),
         ("-j REJECT --reject-with icmp-port-unreachable", True),
         ("-j LOG", True),
+        ("-j f2b-sshd", True),
     ],
 )
 def test_a_rule_in_front_of_ours_matters_when_it_lets_a_port_in(rule: str, harmless: bool) -> None:
@@ -175,6 +178,14 @@ def test_a_rule_in_front_of_ours_matters_when_it_lets_a_port_in(rule: str, harml
     if not harmless:
         lines = transaction(table, WANTED, LISTENING).splitlines()
         assert lines == ["*filter", f"-D INPUT -j {GATE}", f"-I INPUT 1 -j {GATE}", "COMMIT"]
+
+
+def test_what_is_forwarded_has_the_containers_port_by_then() -> None:
+    table = put(docker_starts(FRESH))
+    table["DOCKER-USER"].insert(0, "-p tcp -m tcp --dport 80 -j ACCEPT")  # 80 in a container may be any port of ours
+    said = f"DOCKER-USER lets connections past the firewall's chain {DOCKER_GATE}"
+    assert difference(table, WANTED, LISTENING) == said
+    assert put(table)["DOCKER-USER"][0] == f"-j {DOCKER_GATE}"
 
 
 def test_a_rule_is_the_same_however_it_is_written() -> None:

@@ -15,6 +15,8 @@ from tests.plan.stacks import Raw, plan_of, put
 from tests.plan.strategies import stack_files
 from tests.plan.test_properties import STACK_NAMES, plan_or_none
 
+pytestmark = pytest.mark.timeout(900)  # SOAK=1 asks for twenty times the examples
+
 EVERYBODY = ["0.0.0.0/0", "::/0"]
 
 
@@ -54,12 +56,14 @@ def test_networks_of_the_stack_file() -> None:
             put("services.blockchain-gateway.open_to", [office, "0.0.0.0/0", office]),
             put("services.blockchain-monitor", {"port": 8412, "public": True, "open_to": ["::/0"]}),
             put("editions.dao.services.dao-service-1.open_to", []),
+            put("editions.dao.services.dao-service-2", {"port": 8201, "public": False, "open_to": [office]}),
         )
     )
     assert found[3306] == ("mysql", [office, site])
     assert found[8411] == ("blockchain-gateway", [office, *EVERYBODY])  # everybody is everybody
     assert found[8412] == ("blockchain-monitor", ["::/0"])  # all of IPv6 is said on purpose
     assert found[8200] == ("dao-service-1", [])
+    assert found[8201] == ("dao-service-2", [])  # it listens on loopback
 
 
 def test_a_database_elsewhere_is_no_port_of_this_host() -> None:
