@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any, Dict, List, Mapping, Sequence, TypedDict, cast
 
-from hostctl import schema
+from hostctl import firewall_definition, schema
 from hostctl.assemble import Part
 from hostctl.errors import BadInput
 from hostctl.forms import (
@@ -106,6 +106,7 @@ _host = schema.record(
                 "disk": schema.whole(0, 10**18),
             },
         ),
+        "firewall": firewall_definition.check,
     },
 )
 _database = schema.record(
@@ -177,6 +178,7 @@ def parse_host(raw: bytes) -> HostDefinition:
     value.setdefault("reloader", [])
     value.setdefault("prerequisites", {})
     value.setdefault("compose", None)
+    value.setdefault("firewall", None)
     taken = sorted(set(value["files"]) & set(OUR_FOLDERS))
     if taken:
         raise BadInput("the host's definition: files.%s is the name of one of our folders" % taken[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, TypedDict, Union
 
 from hostctl.assemble import Part
+from hostctl.firewall_definition import Firewall
 
 
 class Launch(TypedDict):
@@ -87,6 +88,7 @@ class HostDefinition(TypedDict):
     supervisord: str
     reloader: List[str]
     compose: Optional[ComposeSpec]
+    firewall: Optional[Firewall]
     prerequisites: Prerequisites
 
 

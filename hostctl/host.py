@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import Any, Dict, List, Optional
 
-from hostctl import RUNTIMES, audit, compose_program, files, prerequisites, recovery, service, transaction
+from hostctl import RUNTIMES, audit, compose_program, files, firewall, prerequisites, recovery, service, transaction
 from hostctl.console import say
 from hostctl.context import Context, HostRecord
 from hostctl.errors import BadInput, HostctlError, RuntimeRefused
@@ -51,7 +51,11 @@ def _make_ready(context: Context, definition: HostDefinition) -> List[str]:
     """What must hold on a server before anything of ours is there; says what was done for it."""
     if definition["compose"] is None:
         return []
-    return prerequisites.ensure(definition["prerequisites"], root=str(context.layout.root))
+    words = prerequisites.ensure(definition["prerequisites"], root=str(context.layout.root))
+    lacking = firewall.problems(context.layout, definition)
+    if lacking:
+        raise HostctlError("; ".join(lacking))
+    return words
 
 
 def forget(context: Context) -> Dict[str, Any]:
@@ -61,6 +65,8 @@ def forget(context: Context) -> Dict[str, Any]:
         # Nothing is on record, but what somebody removed the records of may still run.
         for runtime in RUNTIMES:
             runtime_for(runtime, layout).stop_everything()
+        for word in firewall.remove(layout):
+            say(word)
         return {"outcome": "absent"}
     name = context.host()["definition"]["name"]
     service.with_idle(context, context.store.names(), lambda: _remove_everything(context))
@@ -87,6 +93,7 @@ def _apply(context: Context, runtime: Runtime, before: Optional[HostRecord], aft
     files.render(context)
     try:
         words = runtime.start(after["definition"], renew=True)
+        words += firewall.apply(context.layout, after["definition"])
         ended = _converge_programs(context, runtime, after["definition"])
     except RuntimeRefused:
         files.put(context, texts)
@@ -132,6 +139,8 @@ def _remove_everything(context: Context) -> None:
     context.runtime.stop_everything()
     if context.host()["definition"]["compose"] is not None:
         compose_program.remove_shim()
+        for word in firewall.remove(layout):
+            say(word)
     for name in context.host()["definition"]["files"]:
         remove(layout.root / name)
     for folder in (layout.bin, layout.lib, layout.run, layout.secrets):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.lab.program import ServerProgram
 
 from hostctl.compose_files import SERVICE
 from plan.load import load_plan
@@ -18,6 +17,7 @@ from plan.models import EnvironmentPlan
 from plan.semantic import SECRET
 from tests.lab.host import Container, LabHost
 from tests.lab.kinds import ADMINS
+from tests.lab.program import ServerProgram
 from tests.program_copy import PREFIX
 
 ROOT = "/opt/blockchain-services"
