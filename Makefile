@@ -3,7 +3,7 @@ STACK ?= local
 # Tests mostly wait for processes: two at a time on the smallest machine; JOBS=0 for one after the other.
 JOBS ?= 2
 # What the tools read: handed over in the environment, so that no value is ever parsed by a shell here.
-export STACK ENGINE SSH_KEY_FILE TO ARGS
+export STACK ENGINE SSH_KEY_FILE TO FINGERPRINT CONFIRM ARGS
 # Someone's shell settings must not slow ours down (no bytecode) or point uv at another environment.
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
@@ -15,7 +15,7 @@ DEV := tools/bootstrap.sh dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up preview destroy outputs encrypt handover doctor pulumi install test soak check fmt schema clean
+.PHONY: help up preview destroy outputs encrypt trust handover abandon doctor pulumi install test soak check fmt schema clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -41,9 +41,17 @@ encrypt: ## a secret (typed, or on stdin) as the stack file holds it, without th
 	@$(RUNTIME)
 	@$(PYTHON) tools/engine.py encrypt
 
+trust: ## show the server's host keys and pin the one that you confirm (FINGERPRINT=SHA256:… without a terminal)
+	@$(RUNTIME)
+	@$(PYTHON) tools/trust.py
+
 handover: ## give the stack's state to the other engine: TO=pulumi|standalone
 	@$(RUNTIME)
 	@$(PYTHON) tools/engine.py handover
+
+abandon: ## forget the resources of a server that is gone; nothing is run (CONFIRM=STACK without a terminal)
+	@$(RUNTIME)
+	@$(PYTHON) tools/abandon.py
 
 doctor: ## what is missing to run STACK from here, each with its cure
 	@$(RUNTIME) || :

@@ -14,11 +14,13 @@ from components.database import ReusedDatabase, ReusedDatabaseArgs
 from components.docker import Place
 from components.edition import Edition, EditionArgs
 from components.host import Host, HostArgs
+from components.image import HostImage, RegistryLogin, RegistryLoginArgs, host_image
 from components.observation import Observation, from_sources
 from components.outputs import together
 from components.remote import Target
 from components.service import BlockchainService, BlockchainServiceArgs
 from plan.catalog import database_prefix
+from plan.images import REGISTRY, images_of
 from plan.models import EnvironmentPlan, ServicePlan
 from plan.render import database_definition, host_definition, service_definition
 from plan.summary import costs, endpoint, ports
@@ -73,10 +75,13 @@ class Environment(pulumi.ComponentResource):
         place = docker.place(plan, self._child()) if plan.runtime == "docker" else None
         if place is None:
             first.append(self._host())
-        stores = {database.name: self._database(database.name, first) for database in plan.databases}
+        images = self._images(first)
+        # The databases' client is the stand-in's image.
+        client = [*first, *(one for image, one in images.items() if image == plan.images.stand_in)]
+        stores = {database.name: self._database(database.name, client) for database in plan.databases}
         credentials = self._credentials(first) if place is None else []
-        self._services(place, first, stores, credentials)
-        self._edition(first, stores)
+        self._services(place, first, images, stores, credentials)
+        self._edition([*first, *images.values()], stores)
 
         self.endpoints = pulumi.Output.from_input({s.name: endpoint(plan, s) for s in plan.running})
         self.databases = self._describe(stores)
@@ -107,6 +112,25 @@ class Environment(pulumi.ComponentResource):
         plan, args = self._plan, self._args
         host = HostArgs(plan.host, self._target, host_definition(plan), args.digest, args.observation.host)
         return Host(f"{plan.name}-host", host, self._child())
+
+    def _images(self, first: Sequence[pulumi.Resource]) -> dict[str, HostImage]:
+        """Every image that the server needs, by the name by which containers run it."""
+        plan, args = self._plan, self._args
+        found = images_of(plan)
+        after = list(first)
+        if REGISTRY in args.secrets and plan.images.login and any(image.source == "registry" for image in found):
+            login = RegistryLoginArgs(self._target, args.secrets[REGISTRY])
+            after.append(RegistryLogin(REGISTRY, login, self._child(first)))
+        return {
+            image.run_as: host_image(
+                plan,
+                image,
+                self._target,
+                args.observation.image(image.name),
+                self._child(after if image.source == "registry" else first),
+            )
+            for image in found
+        }
 
     def _database(self, name: str, first: Sequence[pulumi.Resource]) -> ReusedDatabase:
         plan, args = self._plan, self._args
@@ -162,6 +186,7 @@ class Environment(pulumi.ComponentResource):
         self,
         place: Place | None,
         first: Sequence[pulumi.Resource],
+        images: Mapping[str, HostImage],
         stores: Mapping[str, ReusedDatabase],
         credentials: Sequence[ChainCredential],
     ) -> None:
@@ -171,6 +196,7 @@ class Environment(pulumi.ComponentResource):
             needs = [made[need.name] for need in service.needs if need.name in made]
             bases: list[pulumi.Resource] = [stores[name] for name in service.databases if name in stores]
             bases += credentials if service.chains else []
+            bases += [images[service.image]] if service.image in images else []
             args = self._service_args(service, place, stores)
             made[service.name] = BlockchainService(service.name, args, self._child([*first, *bases, *needs]))
 

@@ -51,6 +51,10 @@ class Observation:
         """A database's label; None where nobody looked, or nobody could ask."""
         return None if name in self.unasked else self._named("databases", name)
 
+    def image(self, name: str) -> pulumi.Output[str] | None:
+        """An image's label; None where nobody looked."""
+        return self._named("images", name)
+
     def _named(self, kind: str, name: str) -> pulumi.Output[str] | None:
         if self.labels is None:
             return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import pulumi
 import pulumi_command as command
@@ -53,6 +54,11 @@ OVER_SSH = "components/scripts/over-ssh.sh"
 def hostctl(target: Target, *words: str) -> str:
     """The text of a call of hostctl."""
     return shlex.join([target.hostctl, *words])
+
+
+def here(*words: str) -> str:
+    """The text of a command of this machine."""
+    return shlex.join(words)
 
 
 def removal(target: Target, *words: str) -> str:
@@ -124,6 +130,12 @@ def run(name: str, args: CommandArgs, opts: pulumi.ResourceOptions) -> pulumi.Cu
         logging=command.remote.Logging.STDERR,
         opts=opts,
     )
+
+
+def answer(made: pulumi.CustomResource) -> pulumi.Output[str]:
+    """What a command said on stdout, once it has run; nothing in a preview of its first time."""
+    said: pulumi.Output[str | None] = cast("command.local.Command | command.remote.Command", made).stdout
+    return said.apply(lambda text: text or "")
 
 
 def read(words: Sequence[str], stdin: pulumi.Input[str]) -> pulumi.Output[str]:

@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         verb("host", "folders, modes, files, and the runtime itself (definition on stdin)"),
         verb("up", "bring one service up, or its last good form back (definition on stdin)", "name"),
         verb("database", "check a database by a real login and query (definition on stdin)", "name"),
+        verb("image", "an image from its registry, if it isn't here yet (definition on stdin)", "name"),
+        verb("receive-image", "internal: an image that is pushed or built over this connection", "name", "image"),
     ):
         added.add_argument("--observed", metavar="LABEL", help="the label to adopt")
     verb("remove-host", "stop everything and remove what was made; data/ and logs/ stay")
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("secrets", "write an owner's secrets (JSON on stdin)", "name")
     verb("remove-secrets", "remove an owner's secrets", "name")
     verb("remove-database", "forget a database; it is never touched", "name")
+    verb("remove-image", "forget an image; take away what was brought and nobody needs", "name")
     verb("observe", "labels of what is; changes nothing (databases to check on stdin)")
     verb("status", "services with their state, pid, ports and health").add_argument("--json", action="store_true")
     verb("logs", "the last lines of a service's log", "name").add_argument("-n", type=int, default=50)
@@ -155,6 +158,27 @@ def _remove_database(options: argparse.Namespace) -> int:
     return _changing(options, lambda context: database.forget(context, name))
 
 
+def _image(options: argparse.Namespace) -> int:
+    from hostctl import definitions, image_pull
+
+    definition = definitions.parse_image(_input(), _name(options))
+    return _changing(options, lambda context: image_pull.bring(context, definition, options.observed))
+
+
+def _receive_image(options: argparse.Namespace) -> int:
+    from hostctl import image_receive
+
+    name, image = _name(options), options.image
+    return _changing(options, lambda context: image_receive.receive(context, name, image, options.observed))
+
+
+def _remove_image(options: argparse.Namespace) -> int:
+    from hostctl import images
+
+    name = _name(options)
+    return _changing(options, lambda context: images.forget(context, name))
+
+
 def _observe(options: argparse.Namespace) -> int:
     from hostctl import definitions, observe
 
@@ -213,6 +237,9 @@ _VERBS: Dict[str, Callable[[argparse.Namespace], int]] = {
     "remove-secrets": _remove_secrets,
     "database": _database,
     "remove-database": _remove_database,
+    "image": _image,
+    "receive-image": _receive_image,
+    "remove-image": _remove_image,
     "observe": _observe,
     "status": _status,
     "logs": _logs,

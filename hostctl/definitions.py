@@ -7,11 +7,45 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, TypedDict, Union, cast
+from typing import Any, Dict, List, Mapping, Sequence, cast
 
 from hostctl import schema
 from hostctl.assemble import Part
 from hostctl.errors import BadInput
+from hostctl.forms import (
+    AnyDefinition,
+    ComposeSpec,
+    DatabaseCheck,
+    DatabaseDefinition,
+    Health,
+    HostDefinition,
+    HostFile,
+    ImageDefinition,
+    Launch,
+    Login,
+    ObserveInput,
+    Prerequisites,
+    ServiceDefinition,
+    Stop,
+)
+
+# What the rest of hostctl takes from here, wherever it is written down.
+__all__ = [
+    "AnyDefinition",
+    "ComposeSpec",
+    "DatabaseCheck",
+    "DatabaseDefinition",
+    "Health",
+    "HostDefinition",
+    "HostFile",
+    "ImageDefinition",
+    "Launch",
+    "Login",
+    "ObserveInput",
+    "Prerequisites",
+    "ServiceDefinition",
+    "Stop",
+]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -23,109 +57,9 @@ MODE = re.compile(r"0[0-7]{3}")
 URL = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}(/[!-~]*)?")
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
 ADDRESS = re.compile(r"[0-9a-fA-F.:/]{2,49}")
+MIRROR = re.compile(r"(https?://[!-~]+)?")
 OUR_FOLDERS = ("bin", "lib", "state", "secrets", "logs", "data", "run")
 
-
-class Launch(TypedDict):
-    """How a service's process is started."""
-
-    argv: List[str]
-    cwd: str
-    env: Dict[str, str]
-    image: str
-    """What runs (runtime `compose`); empty with a process."""
-    bind: str
-    """The host's address on which the ports are published (runtime `compose`)."""
-    resources: Dict[str, Any]
-
-
-class Health(TypedDict):
-    """When a service counts as healthy."""
-
-    url: str
-    timeout_seconds: float
-
-
-class Stop(TypedDict):
-    """How long it may take to end."""
-
-    grace_seconds: float
-
-
-class ServiceDefinition(TypedDict):
-    """One service (kind `service`)."""
-
-    schema: int
-    kind: str
-    name: str
-    environment: str
-    runtime: str
-    digest: str
-    launch: Launch
-    secrets: List[str]
-    ports: List[int]
-    health: Health
-    stop: Stop
-    reload: List[str]
-    parts: List[Part]
-
-
-class ComposeSpec(TypedDict):
-    """The documented compose file and the services' network (runtime `compose`)."""
-
-    file: str
-    network: str
-    subnet: str
-    gateway: str
-
-
-class HostFile(TypedDict):
-    """A file that is assembled on the host."""
-
-    mode: str
-
-
-class HostDefinition(TypedDict):
-    """The host itself (kind `host`)."""
-
-    schema: int
-    kind: str
-    name: str
-    environment: str
-    runtime: str
-    files: Dict[str, HostFile]
-    parts: List[Part]
-    supervisord: str
-    reloader: List[str]
-    compose: Optional[ComposeSpec]
-
-
-class DatabaseCheck(TypedDict):
-    """The client that proves a login and a query."""
-
-    argv: List[str]
-    cwd: str
-    input: Dict[str, Any]
-    timeout_seconds: float
-
-
-class DatabaseDefinition(TypedDict):
-    """A database that is reused (kind `database`)."""
-
-    schema: int
-    kind: str
-    name: str
-    environment: str
-    when_missing: str
-    check: DatabaseCheck
-    container: str
-    """The documented name of the container that it runs in; empty when it has none."""
-    ports: List[int]
-    """The ports that this container has to publish."""
-    parts: List[Part]
-
-
-AnyDefinition = Union[ServiceDefinition, HostDefinition, DatabaseDefinition]
 
 _name = schema.text(NAME, "names are a-z, 0-9 and -, and start with a letter or digit")
 _file = schema.text(FILE, "a file's name has no folder in it")
@@ -138,6 +72,12 @@ _common: Dict[str, schema.Check] = {
     "environment": _name,
     "parts": _parts,
 }
+
+
+def _login(value: Any, where: str, problems: List[str]) -> None:
+    if value is not None:
+        schema.record({"server": schema.text(empty=False), "user": schema.text(empty=False)})(value, where, problems)
+
 
 _service = schema.record(
     {
@@ -186,6 +126,14 @@ _host = schema.record(
                 "gateway": schema.text(ADDRESS, "not an address"),
             }
         ),
+        "prerequisites": schema.record(
+            {},
+            {
+                "install": schema.flag,
+                "mirror": schema.text(MIRROR, "it must look like https://mirrors.example/debian, or be empty"),
+                "disk": schema.whole(0, 10**18),
+            },
+        ),
     },
 )
 _database = schema.record(
@@ -205,6 +153,19 @@ _database = schema.record(
     {
         "container": schema.text(CONTAINER, "a container's name is letters, digits, _, . and -"),
         "ports": schema.listing(schema.whole(1, 65535), least=1),
+    },
+)
+_image = schema.record(
+    {
+        "schema": schema.one_of(1),
+        "kind": schema.one_of("image"),
+        "name": _name,
+        "image": schema.text(IMAGE, "it must look like registry.example/name:1.4.2 or …@sha256:<64 hex>"),
+    },
+    {
+        "run_as": schema.text(IMAGE, "it must look like registry.example/name:1.4.2"),
+        "mirror": schema.text(),
+        "login": _login,
     },
 )
 _secrets = schema.mapping(schema.text(KEY, "not a name for an environment variable"), schema.text())
@@ -242,6 +203,7 @@ def parse_host(raw: bytes) -> HostDefinition:
     value = _checked(raw, _host, "the host's definition")
     value.setdefault("supervisord", "")
     value.setdefault("reloader", [])
+    value.setdefault("prerequisites", {})
     value.setdefault("compose", None)
     taken = sorted(set(value["files"]) & set(OUR_FOLDERS))
     if taken:
@@ -256,18 +218,18 @@ def parse_database(raw: bytes, name: str) -> DatabaseDefinition:
     return _with_folder(_checked(raw, _database, "the database's definition", name))
 
 
+def parse_image(raw: bytes, name: str) -> ImageDefinition:
+    """An image's definition from stdin."""
+    value = _checked(raw, _image, "the image's definition", name)
+    value.setdefault("run_as", value["image"])
+    value.setdefault("mirror", "")
+    value.setdefault("login", None)
+    return cast(ImageDefinition, value)
+
+
 def parse_secrets(raw: bytes) -> Dict[str, str]:
     """Secrets from stdin; no message ever repeats a value."""
     return cast("Dict[str, str]", _checked(raw, _secrets, "the secrets"))
-
-
-class ObserveInput(TypedDict):
-    """What `observe` may be told: databases to check, and secrets that are not on the host yet."""
-
-    databases: Dict[str, DatabaseDefinition]
-    secrets: Dict[str, Dict[str, str]]
-    containers: List[str]
-    """Documented names: containers of them that aren't ours are told (D18)."""
 
 
 def parse_observe(raw: bytes) -> ObserveInput:

@@ -99,7 +99,7 @@ class DockerApi:
         body: Optional[Mapping[str, Any]] = None,
         seconds: float = SECONDS,
     ) -> bytes:
-        connection = _Connection(self.path, seconds)
+        connection = UnixConnection(self.path, seconds)
         headers = {"Host": "docker"}
         text = None
         if body is not None:
@@ -138,7 +138,7 @@ def demultiplexed(raw: bytes) -> bytes:
     return b"".join(text)
 
 
-class _Connection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, seconds: float) -> None:
         super().__init__("localhost", timeout=seconds)
         self._path = path

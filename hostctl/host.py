@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import Any, Dict, List, Optional
 
-from hostctl import RUNTIMES, audit, files, recovery, service, transaction
+from hostctl import RUNTIMES, audit, compose_program, files, prerequisites, recovery, service, transaction
 from hostctl.console import say
 from hostctl.context import Context, HostRecord
 from hostctl.definitions import HostDefinition
@@ -30,10 +30,11 @@ def converge(context: Context, definition: HostDefinition, observed: Optional[st
     problems = runtime.host_problems(definition)
     if problems:
         raise BadInput("the host's definition: " + "; ".join(problems))
+    ready = _make_ready(context, definition)
     context.layout.make()
     with context.lock.held():
         after = _record(definition, before)
-        words = _apply(context, runtime, before, after)
+        words = ready + _apply(context, runtime, before, after)
         if observed is not None:
             after["label"] = observed
         write_json(context.layout.host, after)
@@ -44,6 +45,13 @@ def converge(context: Context, definition: HostDefinition, observed: Optional[st
     seconds = round(time.monotonic() - began, 2)
     audit.record(context.layout, "host", definition["name"], "; ".join(words) or "converged", seconds=seconds)
     return {"name": definition["name"], "generation": after["generation"], "root": str(context.layout.root)}
+
+
+def _make_ready(context: Context, definition: HostDefinition) -> List[str]:
+    """What must hold on a server before anything of ours is there; says what was done for it."""
+    if definition["compose"] is None:
+        return []
+    return prerequisites.ensure(definition["prerequisites"], root=str(context.layout.root))
 
 
 def forget(context: Context) -> Dict[str, Any]:
@@ -122,6 +130,8 @@ def _await_all(context: Context) -> None:
 def _remove_everything(context: Context) -> None:
     layout = context.layout
     context.runtime.stop_everything()
+    if context.host()["definition"]["compose"] is not None:
+        compose_program.remove_shim()
     for name in context.host()["definition"]["files"]:
         remove(layout.root / name)
     for folder in (layout.bin, layout.lib, layout.run, layout.secrets):

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from hostctl import client, docker_api, files
+from hostctl import client, docker_api, files, images
 from hostctl.compose_files import STACK
 from hostctl.context import Context
 from hostctl.definitions import DatabaseDefinition, ObserveInput
@@ -33,13 +33,15 @@ def observe(context: Context, wanted: ObserveInput) -> Dict[str, Any]:
     server = record is not None and record["definition"]["runtime"] == "compose"
     checks = _Checks(context, wanted, absent)
     checks.start()
-    host, services = absent, {}
+    host, services, found = absent, {}, {}
     if record is not None:
         seen = _Seen(context)
         host, services = seen.host(), {name: seen.service(name) for name in context.store.names()}
+        found = images.labels(context)
     return {
         "host": host,
         "services": services,
+        **({"images": found} if found else {}),
         "databases": {**checks.labels(), **(_listening(context) if server else {})},
         "absent": absent,
         "adopts": _to_adopt(wanted["containers"]),

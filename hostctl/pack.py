@@ -31,7 +31,7 @@ class Bundle(NamedTuple):
 def pack() -> bytes:
     """The zipapp's bytes."""
     sources: Dict[str, bytes] = {"__main__.py": MAIN.encode("utf-8")}
-    for path in HERE.glob("*.py"):
+    for path in (*HERE.glob("*.py"), *HERE.glob("*.in")):  # .in: texts that a host fills in
         if path.name not in NOT_ON_HOSTS:
             sources["hostctl/" + path.name] = path.read_bytes()
     buffer = io.BytesIO()

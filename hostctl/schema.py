@@ -44,6 +44,12 @@ def number(low: float, high: float) -> Check:
     return check
 
 
+def flag(value: Any, where: str, problems: List[str]) -> None:
+    """True or false."""
+    if not isinstance(value, bool):
+        problems.append("%s must be true or false" % where)
+
+
 def one_of(*words: object) -> Check:
     """One of a few values."""
 

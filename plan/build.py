@@ -6,6 +6,7 @@ import graphlib
 from collections.abc import Mapping
 
 from plan import catalog
+from plan.images import images_plan, run_as, source_of
 from plan.models import (
     LOOPBACK,
     ChainPlan,
@@ -14,6 +15,7 @@ from plan.models import (
     EnvironmentPlan,
     ExistingPlan,
     HostPlan,
+    ImagesPlan,
     Layout,
     Need,
     Resources,
@@ -28,14 +30,15 @@ LAPTOP_ROOT = ".local"
 _SUBNET = "172.28.{octet}.0/24"
 
 
-def build_plan(stack: str, settings: Settings) -> EnvironmentPlan:
+def build_plan(stack: str, settings: Settings, stand_in_image: str = catalog.STAND_IN_IMAGE) -> EnvironmentPlan:
     """The plan of one stack; the same settings always give the same plan.
 
     A name that the settings use and nothing declares (a dependency, a group) is kept as it is,
-    for `checks` to report.
+    for `checks` to report. `stand_in_image` is the stand-in's on a server.
     """
     enabled = _enabled(settings)
-    services = [_service(stack, name, given, settings) for name, given in enabled]
+    images = images_plan(settings, stand_in_image)
+    services = [_service(stack, name, given, settings, images) for name, given in enabled]
     return EnvironmentPlan(
         name=stack,
         mode=settings.mode,
@@ -47,11 +50,12 @@ def build_plan(stack: str, settings: Settings) -> EnvironmentPlan:
         services=tuple(in_dependency_order(services)),
         databases=tuple(_database(name, given, settings) for name, given in settings.databases.items()),
         existing=tuple(ExistingPlan(name, given.ports, _resources(given)) for name, given in settings.existing.items()),
-        editions=tuple(_edition(name, settings) for name in settings.editions),
+        editions=tuple(_edition(name, settings, images) for name in settings.editions),
         edition=settings.edition,
         allow_stand_in=settings.allow_stand_in,
         own_services=frozenset(name for name, given in settings.services.items() if given.own),
         services_off=frozenset(settings.services) - {name for name, _ in enabled},
+        images=images,
         secret_names=tuple(settings.secrets),
         chain_settings=tuple(settings.chain_settings),
     )
@@ -104,6 +108,8 @@ def _host(stack: str, given: Host) -> HostPlan:
         subnet=given.subnet or _SUBNET.format(octet={"local": 83, "tencent": 84, "alibaba": 85}.get(stack, 86)),
         capacity=Resources(given.cpus, given.memory, given.disk),
         reserve=_resources(given.reserve),
+        install_docker=given.install_docker,
+        packages_mirror=given.packages_mirror,
         layout=Layout(
             root=given.root or (LAPTOP_ROOT if local else SERVER_ROOT),
             env_file=f"blockchain-{stack}.env",
@@ -131,7 +137,7 @@ def _runs(given: Service, settings: Settings) -> Runs:
     return "folder" if given.folder else "stand-in"
 
 
-def _service(stack: str, name: str, given: Service, settings: Settings) -> ServicePlan:
+def _service(stack: str, name: str, given: Service, settings: Settings, images: ImagesPlan) -> ServicePlan:
     known = catalog.SERVICES.get(name)
     default_needs = known.needs if known else ()
     default_databases = known.databases if known else ()
@@ -149,7 +155,10 @@ def _service(stack: str, name: str, given: Service, settings: Settings) -> Servi
         chains=given.chains if given.chains is not None else bool(known and known.chains),
         resources=_limits(given, settings.defaults),
         runs=runs,
-        image=given.image or catalog.STAND_IN_IMAGE,
+        image=run_as(given, settings, images),
+        reference=given.image or images.stand_in,
+        image_from=source_of(given, images),
+        image_from_given=given.image_from is not None,
         image_given=given.image is not None,
         command=given.command,
         folder=given.folder,
@@ -169,21 +178,23 @@ def _open_to(given: Placement, public: bool) -> tuple[str, ...]:
     return ("0.0.0.0/0",) if public else ()
 
 
-def _edition(name: catalog.EditionName, settings: Settings) -> EditionPlan:
+def _edition(name: catalog.EditionName, settings: Settings, images: ImagesPlan) -> EditionPlan:
     shared_name = catalog.shared_service(name)
     members = {
-        member: _edition_service(name, member, given, settings)
+        member: _edition_service(name, member, given, settings, images)
         for member, given in settings.editions[name].services.items()
     }
     shared = members.pop(shared_name, None)
     if shared is None:
         # An edition without its shared service is a problem that `checks` names; the plan stays whole.
         nowhere = EditionService.model_construct(port=0)
-        shared = _edition_service(name, shared_name, nowhere, settings)
+        shared = _edition_service(name, shared_name, nowhere, settings, images)
     return EditionPlan(name, tuple(members.values()), shared)
 
 
-def _edition_service(edition: catalog.EditionName, name: str, given: EditionService, settings: Settings) -> ServicePlan:
+def _edition_service(
+    edition: catalog.EditionName, name: str, given: EditionService, settings: Settings, images: ImagesPlan
+) -> ServicePlan:
     public = True if given.public is None else given.public
     shared = name == catalog.shared_service(edition)
     return ServicePlan(
@@ -198,7 +209,10 @@ def _edition_service(edition: catalog.EditionName, name: str, given: EditionServ
         chains=False,
         resources=_limits(given, settings.defaults),
         runs="image" if given.image else "stand-in",
-        image=given.image or catalog.STAND_IN_IMAGE,
+        image=run_as(given, settings, images),
+        reference=given.image or images.stand_in,
+        image_from=source_of(given, images),
+        image_from_given=given.image_from is not None,
         image_given=given.image is not None,
         command=None,
         folder=None,

@@ -11,6 +11,8 @@ from plan.problems import Notice
 from plan.semantic import PortRange, repository
 
 Runs = Literal["stand-in", "command", "folder", "image"]
+ImageSource = Literal["registry", "push", "build"]
+"""How a server gets an image: from its registry, from this machine's Docker, or built of image/ on the server."""
 DatabaseState = Literal["reused", "embedded"]
 LOOPBACK = "127.0.0.1"
 ADMIN_SECRET = "-admin"
@@ -55,6 +57,10 @@ class HostPlan:
     capacity: Resources
     reserve: Resources
     layout: Layout
+    install_docker: bool = False
+    """Whether a server without Docker gets it from its distribution's packages."""
+    packages_mirror: str | None = None
+    """The only source of that install, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,10 @@ class ServicePlan:
     stop_grace: float
     edition: EditionName | None = None
     shared: bool = False
+    reference: str = ""
+    """The image as it is given, digest and all; `image` is the name under which containers run it."""
+    image_from: ImageSource = "registry"
+    image_from_given: bool = False
     image_given: bool = False
     reload_given: bool = False
 
@@ -165,6 +175,46 @@ class ChainPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginPlan:
+    """Who logs in to a registry; the password is the secret `registry`."""
+
+    server: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesPlan:
+    """How the images come to a server."""
+
+    mirror: str | None = None
+    """Where Docker Hub's are looked for first."""
+    login: LoginPlan | None = None
+    stand_in: str = STAND_IN_IMAGE
+    """The stand-in's image; on servers its tag tells its sources."""
+    stand_in_from: ImageSource = "build"
+    base: str | None = None
+    pip_index: str | None = None
+    network: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """One image that a server needs."""
+
+    name: str
+    """Its name among the plan's images; the same for another version of it."""
+    source: ImageSource
+    reference: str
+    """As it is given, digest and all."""
+    run_as: str
+    """The name under which containers run it."""
+    digest: str
+    """`sha256:…` where it is pinned: the registry's digest, the image's id where it is pushed. Empty otherwise."""
+    keys: tuple[str, ...]
+    """Of the services that run it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """A port that something holds on the host; `ours` when this stack starts it."""
 
@@ -195,6 +245,7 @@ class EnvironmentPlan:
     own_services: frozenset[str] = frozenset()
     services_off: frozenset[str] = frozenset()
     """Services of the stack file that belong to a group which is off (D10)."""
+    images: ImagesPlan = ImagesPlan()
     secret_names: tuple[str, ...] = ()
     chain_settings: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = field(default=())

@@ -100,6 +100,19 @@ Url = Annotated[str, BeforeValidator(_url), WithJsonSchema({"type": "string", "p
 """A URL without user information whose parts can be read: `host_of` never fails on it."""
 
 
+def _web_url(value: Any) -> str:
+    url = _url(value)
+    if not url.startswith("http"):
+        raise refuse(f"{shown(value)} is no address of a web server", "begin with https:// or http://")
+    return url
+
+
+WebUrl = Annotated[
+    str, BeforeValidator(_web_url), WithJsonSchema({"type": "string", "pattern": _URL.replace("|wss?", "")})
+]
+"""A `Url` that programs download from."""
+
+
 def host_of(url: str) -> str:
     """The host of a URL in small letters, without the dot that ends a full name; ValueError where it can't be read."""
     parts = urlsplit(url)

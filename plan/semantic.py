@@ -169,12 +169,46 @@ def _image(value: Any) -> str:
 Image = Annotated[str, BeforeValidator(_image), WithJsonSchema({"type": "string"})]
 
 
+DOCKER_HUB = "docker.io"
+"""The registry of an image that names none."""
+
+
+def registry(image: str) -> str:
+    """The registry that an image comes from, as Docker tells it from the name."""
+    first, slash, _ = image.split("@", maxsplit=1)[0].partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else DOCKER_HUB
+
+
 def repository(image: str) -> str:
     """What an image is, whichever registry it comes from and whatever its tag or digest."""
     parts = image.split("@", maxsplit=1)[0].split("/")
     parts[-1] = parts[-1].split(":")[0]
-    registry = len(parts) > 1 and ("." in parts[0] or ":" in parts[0] or parts[0] == "localhost")
-    return "/".join(parts[1:] if registry else parts)
+    named = len(parts) > 1 and parts[0] == registry(image)
+    return "/".join(parts[1:] if named else parts)
+
+
+_SERVER = r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+(?=:))(:[0-9]{1,5})?"
+_FOLDERS = r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+
+
+def _server(value: Any) -> str:
+    right = "write its name as images do, for example registry.example or registry.example:5000, without https://"
+    if not isinstance(value, str) or not re.fullmatch(_SERVER, value):
+        raise refuse(f"{shown(value)} is not a registry", right)
+    return value
+
+
+def _mirror(value: Any) -> str:
+    right = "write its name as images do, for example mirror.ccs.tencentyun.com, without https://"
+    if not isinstance(value, str) or not re.fullmatch(_SERVER + _FOLDERS, value):
+        raise refuse(f"{shown(value)} is not a mirror", right)
+    return value
+
+
+Registry = Annotated[str, BeforeValidator(_server), WithJsonSchema({"type": "string"})]
+"""A registry's name, as it stands in front of an image's."""
+Mirror = Annotated[str, BeforeValidator(_mirror), WithJsonSchema({"type": "string"})]
+"""A registry, or a folder of one, that has what Docker Hub has."""
 
 
 def _command(value: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -10,14 +10,16 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from plan.catalog import Chain, EditionName, Group, Kind, Mode, Runtime
-from plan.network import Address, Cidr, HostKey, Subnet, Url
+from plan.network import Address, Cidr, HostKey, Subnet, Url, WebUrl
 from plan.semantic import (
     Bytes,
     Image,
     MemoryLimit,
+    Mirror,
     Number,
     Port,
     PortRange,
+    Registry,
     Runnable,
     Secret,
     parse_bytes,
@@ -83,6 +85,13 @@ class Host(Strict):
         default=None, description="folder of the layout; /opt/blockchain-services on a server, .local on a laptop"
     )
     subnet: Subnet | None = Field(default=None, description="fixed subnet of the services' network")
+    install_docker: bool = Field(
+        default=False, description="install Docker and compose from the server's packages when they are missing"
+    )
+    packages_mirror: WebUrl | None = Field(
+        default=None,
+        description="the only source of that install, for example https://mirrors.tencent.com/debian; apt only",
+    )
 
 
 class Placement(Strict):
@@ -93,6 +102,9 @@ class Placement(Strict):
     cpus: Cpus | None = Field(default=None, description="CPU limit in cores; the stack's default otherwise")
     disk: Bytes | None = Field(default=None, description="disk that it may fill; the stack's default otherwise")
     image: Image | None = Field(default=None, description="what runs instead of the stand-in (docker, compose)")
+    image_from: Literal["registry", "push"] | None = Field(
+        default=None, description="how a server gets the image: from its registry, or pushed from this machine's Docker"
+    )
     public: bool | None = Field(default=None, description="answers from outside the host (D19)")
     open_to: tuple[Cidr, ...] | None = Field(default=None, description="who may reach it when public; all otherwise")
     env: dict[EnvKey, OneLine] = Field(default_factory=dict, description="settings of its own, none secret")
@@ -169,6 +181,36 @@ class ChainSettings(Strict):
     chain_id: OneLine = Field(description="the chain's id")
 
 
+class ImagesLogin(Strict):
+    """Who logs in to a registry. The password is a secret, never here."""
+
+    server: Registry = Field(description="the registry, as its images name it, for example registry.example:5000")
+    user: Annotated[OneLine, StringConstraints(min_length=1)] = Field(
+        description="who logs in; the password is secrets.registry"
+    )
+
+
+class ImagesBuild(Strict):
+    """How the stand-in's image is built of image/."""
+
+    base: Image | None = Field(default=None, description="the base image; debian:bookworm-slim otherwise")
+    pip_index: Url | None = Field(default=None, description="a package index near the host; pypi.org otherwise")
+    network: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] | None = Field(
+        default=None, description="the network while building, for example host; Docker's default otherwise"
+    )
+
+
+class Images(Strict):
+    """How the images come to a server."""
+
+    mirror: Mirror | None = Field(default=None, description="where a server gets Docker Hub's images first")
+    login: ImagesLogin | None = Field(default=None, description="who logs in to the registry")
+    stand_in: Literal["build", "push"] = Field(
+        default="build", description="the stand-in's image: built on the server, or built here and pushed"
+    )
+    build: ImagesBuild = Field(default_factory=ImagesBuild, description="how the stand-in's image is built")
+
+
 class Defaults(Strict):
     """Limits of a service that names none (D14)."""
 
@@ -201,6 +243,7 @@ class Settings(Strict):
     defaults: Defaults = Field(default_factory=Defaults, description="limits of services that name none")
     dao_group: bool = Field(default=True, description="whether the stack deploys the services of group dao (D10)")
     allow_stand_in: bool = Field(default=False, description="let stand-ins run in production (D13)")
+    images: Images = Field(default_factory=Images, description="how the images come to a server")
     secrets: dict[ServiceName, Secret] = Field(
-        default_factory=dict, description="passwords by the name of what they open: a database or a chain"
+        default_factory=dict, description="passwords by the name of what they open: a database, a chain, the registry"
     )

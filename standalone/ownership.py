@@ -108,10 +108,11 @@ def refuse_unless_ours(stack: Stack) -> None:
             f"Use the CLI (pulumi up -s {stack.name}), or hand the stack over first:\n"
             f"  python -m standalone handover --to standalone --stack {stack.name}"
         )
-    _refuse_while_the_cli_works(stack)
+    refuse_while_the_cli_works(stack)
 
 
-def _refuse_while_the_cli_works(stack: Stack) -> None:
+def refuse_while_the_cli_works(stack: Stack) -> None:
+    """Raise UserError while the CLI has its own lock on the stack (`pulumi up` by hand doesn't take ours)."""
     folder = backend_folder(stack.project)
     locks = (folder or Path()) / ".pulumi" / "locks" / "organization" / stack.project.name / stack.name
     if folder is not None and locks.exists() and any(locks.iterdir()):
@@ -171,7 +172,7 @@ def to_standalone(stack: Stack, keyring: Keyring) -> list[str]:
     path = checkpoint_path(stack.project, stack.name)
     if path is None or owner(stack) != "pulumi":
         raise UserError(f"nothing to take over: the owner of stack {stack.name} is {owner(stack)}")
-    _refuse_while_the_cli_works(stack)
+    refuse_while_the_cli_works(stack)
     state = StateFile(StateFile.path_of(stack.project.folder, stack.name), keyring)
     state.adopt(read_checkpoint(path))
     if state.pending:

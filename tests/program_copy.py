@@ -48,17 +48,18 @@ def wait_for(what: Callable[[], Any], seconds: float = DEADLINE) -> Any:
         time.sleep(0.1)
 
 
-class ProgramCopy:
-    """The project in `folder`, with its `local` stack on free ports."""
+class ProjectCopy:
+    """The project in `folder`, and one of its stacks, which the verbs are for."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    deadline = DEADLINE
+
+    def __init__(self, folder: Path, stack: str) -> None:
+        self.folder, self.stack = folder, stack
         self.environment = {
             k: v for k, v in os.environ.items() if not k.startswith(("PULUMI_CONFIG", "STACK", "ENGINE"))
         }
-        self.ports = dict(zip((*SERVICES, "mysql", "redis"), free_ports(2 * len(SERVICES) + 4)[1::2], strict=True))
 
-    def make(self) -> ProgramCopy:
+    def copy(self) -> None:
         """Copy what git knows or would know; the installed environments are shared, never changed."""
         listed = subprocess.run(
             ["git", "ls-files", "-coz", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, check=True
@@ -72,12 +73,10 @@ class ProgramCopy:
         (self.folder / ".venv").symlink_to(REPOSITORY / ".venv")
         if (REPOSITORY / ".uv").exists():
             (self.folder / ".uv").symlink_to(REPOSITORY / ".uv")
-        self.edit(self._move_to_free_ports)
-        return self
 
-    def edit(self, change: Callable[[dict[str, Any]], None], stack: str = "local") -> None:
+    def edit(self, change: Callable[[dict[str, Any]], None], stack: str = "") -> None:
         """Change the stack file's values, keys without the namespace."""
-        file = self.folder / f"Pulumi.{stack}.yaml"
+        file = self.folder / f"Pulumi.{stack or self.stack}.yaml"
         content = yaml.safe_load(file.read_text())
         values = {key.removeprefix(PREFIX): value for key, value in content["config"].items()}
         change(values)
@@ -85,8 +84,8 @@ class ProgramCopy:
         file.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def run(self, verb: str, *words: str, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
-        """One verb of standalone on `local` to its end; `code` is the exit code that is expected (None: any)."""
-        words = words if "--stack" in words else ("--stack", "local", *words)
+        """One verb of standalone on the stack to its end; `code` is the exit code that is expected (None: any)."""
+        words = words if "--stack" in words else ("--stack", self.stack, *words)
         return self.call([".venv/bin/python", "-m", "standalone", verb, *words], code=code, **env)
 
     def call(self, command: list[str], *, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
@@ -98,7 +97,7 @@ class ProgramCopy:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=DEADLINE,
+            timeout=self.deadline,
             check=False,
         )
         assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -106,19 +105,19 @@ class ProgramCopy:
 
     def set_secret(self, name: str, value: str) -> None:
         """Put a secret into the stack file, encrypted by standalone."""
-        command = [".venv/bin/python", "-m", "standalone", "encrypt", "--stack", "local"]
+        command = [".venv/bin/python", "-m", "standalone", "encrypt", "--stack", self.stack]
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, input=value, capture_output=True, text=True, check=True
         )
         secure = yaml.safe_load(done.stdout)
         self.edit(lambda values: values.setdefault("secrets", {}).update({name: secure}))
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """A verb of standalone on `local` that the test ends itself."""
+    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
+        """A verb of standalone on the stack that the test ends itself."""
         return subprocess.Popen(
-            [".venv/bin/python", "-m", "standalone", *words, "--stack", "local"],
+            [".venv/bin/python", "-m", "standalone", *words, "--stack", self.stack],
             cwd=self.folder,
-            env=self.environment,
+            env=self.environment | env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -130,6 +129,24 @@ class ProgramCopy:
         """Resource -> what a verb did or would do with it, without what stays."""
         said = json.loads(self.run(verb, "--json", code=code).stdout)
         return {one["name"]: one["op"] for one in said["resources"] if one["op"] != "unchanged"}
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs."""
+        return json.loads(self.run("outputs", "--json").stdout)
+
+
+class ProgramCopy(ProjectCopy):
+    """The project in `folder`, with its `local` stack on free ports."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "local")
+        self.ports = dict(zip((*SERVICES, "mysql", "redis"), free_ports(2 * len(SERVICES) + 4)[1::2], strict=True))
+
+    def make(self) -> ProgramCopy:
+        """Copy the project and move it to ports of its own."""
+        self.copy()
+        self.edit(self._move_to_free_ports)
+        return self
 
     def hostctl(self, *words: str, code: int | None = 0) -> str:
         return self.call([".local/bin/hostctl", *words], code=code).stdout

@@ -75,10 +75,14 @@ def ask_owner(stack: str, env: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
 
 
-def refuse_others(stack: str, engine: str, answer: subprocess.Popen[str]) -> None:
+def owner_told(answer: subprocess.Popen[str]) -> str:
     owner = answer.communicate()[0].strip()
     if answer.returncode != 0:
         sys.exit(answer.returncode)  # it has said why
+    return owner
+
+
+def refuse_others(stack: str, engine: str, owner: str) -> None:
     if owner == OTHER[engine]:
         raise Refused(
             f"the stack {stack} is owned by {owner}; running it with {engine} would make everything twice",
@@ -115,11 +119,12 @@ class Cli:
     def version(self) -> subprocess.Popen[str]:
         return subprocess.Popen([self.path, "version"], env=self.env, stdout=subprocess.PIPE, text=True)
 
-    def quietly(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    def quietly(self, *arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.path, *arguments, "--non-interactive"],
             cwd=ROOT,
             env={**self.env, **environ},
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
@@ -251,12 +256,12 @@ def run(arguments: list[str]) -> int:
     if path is None:
         hint = "" if stackfiles.find_cli(env) else " (no pulumi on PATH; `make pulumi` installs it)"
         print(f"engine: standalone{hint}", file=says)
-        refuse_others(stack, engine, owner)
+        refuse_others(stack, engine, owner_told(owner))
         run_standalone(verb, stack, ["--json", *more] if verb == "outputs" else more, env)
     cli = Cli(path, stack, env)
     version = cli.version()
     print(f"engine: pulumi {version.communicate()[0].strip()} ({path})", file=says)
-    refuse_others(stack, engine, owner)
+    refuse_others(stack, engine, owner_told(owner))
     return cli.run(verb, more)
 
 

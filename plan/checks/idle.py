@@ -28,6 +28,7 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
 
 def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
     """What waits for another runtime: a stack may change its runtime back and forth."""
+    yield from _about_installs(plan)
     if plan.runtime == "process":
         return
     for service in plan.services:
@@ -35,6 +36,14 @@ def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
             yield Notice(f"{service.key}.debug_port", f"does nothing: runtime {plan.runtime} starts no debugger")
         if _asks_for_reload(service):
             yield Notice(f"{service.key}.reload", f"does nothing: runtime {plan.runtime} watches no code")
+
+
+def _about_installs(plan: EnvironmentPlan) -> Iterator[Notice]:
+    host = plan.host
+    if plan.runtime != "compose" and host.install_docker:
+        yield Notice("host.install_docker", f"does nothing: runtime {plan.runtime} installs no Docker")
+    if host.packages_mirror is not None and not (host.install_docker and plan.runtime == "compose"):
+        yield Notice("host.packages_mirror", "does nothing: only what install_docker installs comes from there")
 
 
 def _asks_for_reload(service: ServicePlan) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from plan import catalog
+from plan.images import REGISTRY
 from plan.models import EnvironmentPlan
 from plan.problems import Problem, nearest, shown, suggest
 from plan.render import process
@@ -34,6 +35,8 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
             yield Problem(f"databases.{database.name}.container", wrong, "write its name, for example test-mysql")
     openable = {database.name for database in plan.databases} | {chain.name for chain in plan.chains}
     openable |= {database.admin_secret for database in plan.databases if database.admin is not None}
+    if plan.images.login is not None:
+        openable.add(REGISTRY)
     for name in sorted(set(plan.secret_names) - openable):
         yield Problem(f"secrets.{name}", "opens nothing in this stack", suggest(name, openable))
     for name in sorted(set(plan.chain_settings) - {chain.name for chain in plan.chains}):

@@ -15,6 +15,7 @@ from plan.render.definitions import (
     host_files,
     service_definition,
 )
+from plan.render.images import image_definition, image_delivery
 
 __all__ = [
     "Definition",
@@ -23,5 +24,7 @@ __all__ = [
     "definitions",
     "host_definition",
     "host_files",
+    "image_definition",
+    "image_delivery",
     "service_definition",
 ]

@@ -55,6 +55,10 @@ def host_definition(plan: EnvironmentPlan) -> Definition:
             "subnet": plan.host.subnet,
             "gateway": gateway(plan),
         }
+        definition["prerequisites"] = {
+            "install": plan.host.install_docker,
+            "mirror": plan.host.packages_mirror or "",
+        }
     definition["parts"] = parts
     return definition
 
@@ -156,7 +160,7 @@ def _client(plan: EnvironmentPlan) -> Definition:
     """What logs in: on a laptop from the project's own environment, on a server from where the services are."""
     module = ["-m", "standin.dbcheck"]
     if plan.runtime == "compose":
-        argv = ["docker", "run", "--rm", "-i", "--network", compose.network(plan), catalog.STAND_IN_IMAGE, "python3"]
+        argv = ["docker", "run", "--rm", "-i", "--network", compose.network(plan), plan.images.stand_in, "python3"]
         return {"argv": argv + module, "cwd": "."}
     return {"argv": [process.PYTHON, *module], "cwd": process.STAND_IN_FOLDER}
 

@@ -26,6 +26,7 @@ TYPES = {
     "Edition": "blockchain:editions:Edition",
     "SharedService": "blockchain:editions:SharedService",
     "ChainCredential": "blockchain:chains:ChainCredential",
+    "HostImage": "blockchain:images:HostImage",
 }
 OUTPUTS = {
     "Environment": {
@@ -44,7 +45,10 @@ OUTPUTS = {
     "Edition": {"endpoints"},
     "SharedService": {"port", "endpoint", "export_command", "import_command"},
     "ChainCredential": set(),
+    "HostImage": {"image", "digest"},
 }
+FROM_HERE = ("-hostctl", "-brought")
+"""What brings something along to a server starts on this machine."""
 SECRETS = {
     "local": {"mysql": "hunter2", "simulation": "s3same"},
     "tencent": {"mysql": "hunter2", "ethereum": "s3same"},
@@ -71,8 +75,7 @@ def commands(run: Run) -> dict[str, Registered]:
 
 def test_type_tokens(stack: str, run: Run) -> None:
     for one in run.resources.values():
-        # What brings hostctl along starts on this machine.
-        place = "local" if stack == "local" or one.name.endswith("-hostctl") else "remote"
+        place = "local" if stack == "local" or one.name.endswith(FROM_HERE) else "remote"
         assert one.type == (f"command:{place}:Command" if one.kind == "Command" else TYPES[one.kind])
 
 
@@ -176,6 +179,7 @@ def removal(stack: str, words: str) -> str:
 
 def test_everything_waits_for_what_it_needs(stack: str, run: Run) -> None:
     host = f"{stack}-host-hostctl"
+    image = set() if stack == "local" else {"stand-in-image-brought"}
     mysql, redis = {"mysql-secrets", "mysql-check"}, {"redis-check"}
     chain = f"{next(name for name in SECRETS[stack] if name != 'mysql')}-secrets"
     expected: dict[str, set[str]] = {
@@ -186,11 +190,13 @@ def test_everything_waits_for_what_it_needs(stack: str, run: Run) -> None:
     }
     for name, one in run.of("BlockchainService").items():
         in_edition = name in EDITION
-        assert run.after(one) == (set() if in_edition else expected.get(name, {host})), name  # P5
-    for one in (*run.of("ReusedDatabase").values(), *run.of("ChainCredential").values()):
+        assert run.after(one) == (set() if in_edition else expected.get(name, {host}) | image), name  # P5
+    for one in (*run.of("HostImage").values(), *run.of("ChainCredential").values()):
         assert run.after(one) == {host}
+    for one in run.of("ReusedDatabase").values():
+        assert run.after(one) == {host} | image  # it is the databases' client too
     for one in run.of("Edition").values():
-        assert run.after(one) == {host, *mysql}
+        assert run.after(one) == {host, *mysql} | image
     assert run.after(commands(run)["mysql-check"]) == {"mysql-secrets"}
 
 
@@ -213,7 +219,7 @@ def test_nothing_is_registered_before_what_it_needs(stack: str, run: Run) -> Non
 
 def over_connections(run: Run) -> list[Registered]:
     """Every command that a server runs over a connection of Pulumi's."""
-    found = [one for name, one in commands(run).items() if not name.endswith("-hostctl")]
+    found = [one for name, one in commands(run).items() if not name.endswith(FROM_HERE)]
     assert len(found) > 10
     return found
 
@@ -292,9 +298,9 @@ def test_what_no_command_has(run: Run) -> None:
 
 
 def test_nothing_but_hostctl_deletes(stack: str, run: Run) -> None:
-    verbs = r"(remove-host|down [a-z0-9-]+|remove-secrets [a-z0-9-]+|remove-database [a-z0-9-]+)"
+    verbs = r"(remove-host|(down|remove-secrets|remove-database|remove-image) [a-z0-9-]+)"
     for one in commands(run).values():
-        text = shlex.split(one.inputs["delete"])[-1] if one.name.endswith("-hostctl") else one.inputs["delete"]
+        text = shlex.split(one.inputs["delete"])[-1] if one.name.endswith(FROM_HERE) else one.inputs["delete"]
         if stack == "local":
             text = one.inputs["delete"]
         assert re.fullmatch(re.escape(removal(stack, "")) + verbs, text), one.name

@@ -36,6 +36,7 @@ def test_a_preview_lists_every_resource(preview: tuple[str, Run]) -> None:
     plan = plan_of(stack)
     commands = {f"{stack}-host-hostctl", *(f"{database.name}-check" for database in plan.databases)}
     commands |= {f"{service.name}-up" for service in plan.running}
+    commands |= set() if stack == "local" else {"stand-in-image-brought"}
     assert set(run.of("Command")) == commands
     assert len(run.resources) == sum(
         len(run.of(kind))
@@ -46,6 +47,7 @@ def test_a_preview_lists_every_resource(preview: tuple[str, Run]) -> None:
             "BlockchainService",
             "Edition",
             "SharedService",
+            "HostImage",
             "Command",
         )
     )

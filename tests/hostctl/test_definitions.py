@@ -164,3 +164,32 @@ def test_whatever_comes_it_is_sound_or_refused(key: str, value: Any) -> None:
     except BadInput:
         return
     assert found["name"] == "identity-service"
+
+
+def host_with(**prerequisites: Any) -> Any:
+    return definitions.parse_host(samples.raw(samples.host() | {"prerequisites": prerequisites}))["prerequisites"]
+
+
+def test_what_may_be_installed_on_a_server() -> None:
+    assert definitions.parse_host(samples.raw(samples.host()))["prerequisites"] == {}
+    for mirror in ("", "https://mirrors.example/debian", "http://[::1]:80/a?b=%20"):
+        whole = {"install": True, "mirror": mirror, "disk": 10**9}
+        assert host_with(**whole) == whole
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"install": 1}, "prerequisites.install must be true or false"),
+        ({"install": "yes"}, "prerequisites.install must be true or false"),
+        ({"mirror": "ftp://x"}, "prerequisites.mirror is 'ftp://x': it must look like https://mirrors.example/debian"),
+        ({"mirror": "http://x y"}, "prerequisites.mirror is 'http://x y'"),
+        ({"mirror": "http://x\ndeb http://evil"}, "prerequisites.mirror is "),
+        ({"disk": -1}, "prerequisites.disk must be a whole number"),
+        ({"mirrors": ""}, "prerequisites.mirrors is unknown (did you mean mirror?)"),
+    ],
+)
+def test_what_may_not(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        host_with(**given)
+    assert message in str(caught.value)

@@ -36,8 +36,11 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
 def test_it_holds_all_that_it_needs(tmp_path: Path) -> None:
     archive = zipfile.ZipFile(io.BytesIO(pack.pack()))
     assert archive.namelist() == sorted(archive.namelist())
-    assert {"__main__.py", "hostctl/cli.py", "hostctl/launch.py"} <= set(archive.namelist())
-    assert not any("install" in name or "pack" in name for name in archive.namelist())
+    texts = {f"hostctl/{path.name}" for path in pack.HERE.glob("*.in")}
+    assert {"__main__.py", "hostctl/cli.py", "hostctl/launch.py", *texts} <= set(archive.namelist())
+    assert "hostctl/docker-compose.in" in texts
+    left_out = {f"hostctl/{name}" for name in (*pack.NOT_ON_HOSTS, "install.sh")}
+    assert not left_out & set(archive.namelist())
     (tmp_path / "hostctl.pyz").write_bytes(pack.pack())
     done = subprocess.run(
         [sys.executable, "-IS", tmp_path / "hostctl.pyz", "--root", tmp_path / "none", "observe"],

@@ -12,6 +12,7 @@ from tests.lab.proxy import delayed
 TAKER = "/usr/local/lib/lab/taker.py"
 SAMPLER = "/usr/local/lib/lab/sampler.py"
 SAMPLED = "/run/lab/sampled"
+SLEEP = "/usr/local/lib/lab/absolute-sleep.so"
 CLOCK = "/etc/ssh/sshd_config.d/lab-clock.conf"
 FILLED = "/opt/.lab-full"
 # Before any chain that a program writes for itself: what comes in and what goes out of the server's network card.
@@ -44,9 +45,12 @@ class Faults:
     # --- daemons ---
 
     def restart_docker(self, kill: bool = False) -> None:
-        """Stop Docker and start it again, its containers with it; `kill`: end it as a crash does."""
+        """Stop Docker and start it again, its containers with it; `kill`: end it as a crash does.
+
+        After a crash Docker 20.10 brings back what has the restart policy `always`, and not what has `unless-stopped`.
+        """
         if kill:
-            self.run("pkill -KILL -x dockerd; pkill -KILL -x containerd; sleep 0.2")
+            self.run("pkill -KILL -x dockerd; sleep 0.2")
             self.run(["systemctl", "start", "docker"], timeout=90)
         else:
             self.run(["systemctl", "restart", "docker"], timeout=90)
@@ -114,7 +118,7 @@ class Faults:
         """Whatever is run over SSH sees a clock that is off by so much; no clock is set."""
         self.run(
             "lib=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1) && mkdir -p /etc/ssh/sshd_config.d &&"
-            f" echo SetEnv LD_PRELOAD=$lib FAKETIME={days:+}d FAKETIME_DONT_FAKE_MONOTONIC=1 >{CLOCK} &&"
+            f" echo SetEnv LD_PRELOAD={SLEEP}:$lib FAKETIME={days:+}d FAKETIME_DONT_FAKE_MONOTONIC=1 >{CLOCK} &&"
             " systemctl reload ssh"
         )
         try:

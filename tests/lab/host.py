@@ -167,7 +167,7 @@ class LabHost(Faults):
                 "--name",
                 FOREIGN,
                 "--restart",
-                "unless-stopped",
+                "always",
                 "--label",
                 f"{FOREIGN_LABEL}=1",
                 "-v",

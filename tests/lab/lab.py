@@ -26,7 +26,8 @@ from tests.ports import free_ports
 REPOSITORY = Path(__file__).resolve().parents[2]
 LABEL = "blockchain-dao.lab"
 DISKS = Path("/run/blockchain-dao-lab")
-DISK_BYTES = 256 * 1024 * 1024
+# hostctl wants a gigabyte free.
+DISK_BYTES = 1536 * 1024 * 1024
 CGROUP = "blockchain-dao-lab"
 # What a container needs to be a server: a Docker of its own, its own iptables, mounts.
 RIGHTS = (

@@ -9,7 +9,7 @@ from tests.plan.stacks import Change, drop, plan_of, problems_of, put
 
 TOP_KEYS = (
     "allow_stand_in, chain_settings, chains, dao_group, databases, defaults, edition, editions, existing, host, "
-    "mode, monthly_cost_yuan, range, runtime, secrets, services"
+    "images, mode, monthly_cost_yuan, range, runtime, secrets, services"
 )
 OWN = {"port": 8305, "own": True}
 CHAIN = {"endpoint": "https://x.example", "chain_id": "1"}
@@ -32,7 +32,7 @@ KEYS = [
         "tencent",
         put("editions.dao.services.dao-service-1.needs", []),
         "editions.dao.services.dao-service-1.needs: is not a known key; "
-        "known here: cpus, disk, env, image, memory, open_to, port, public",
+        "known here: cpus, disk, env, image, image_from, memory, open_to, port, public",
     ),
     (
         "tencent",

@@ -25,7 +25,6 @@ import databases
 import systemctl
 import units
 
-ROOT = Path("/opt/blockchain-services")
 FOREIGN = "lab.foreign"
 RULES = {"iptables": Path("/etc/lab-rules-4"), "ip6tables": Path("/etc/lab-rules-6")}
 OWN_NETWORKS = ("bridge", "host", "none")
@@ -121,11 +120,8 @@ def tidy_files():
         systemctl.disable(path.name)
         path.unlink()
     shutil.rmtree(str(systemctl.ACTIVE), ignore_errors=True)
-    if ROOT.exists():
-        shutil.rmtree(str(ROOT))
-    for name in LITTER:
-        path = Path(name)
-        shutil.rmtree(name) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in [*map(Path, LITTER), *(path for path in Path("/opt").iterdir() if path.name != "containerd")]:
+        shutil.rmtree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
     shutil.copy("/etc/lab-authorized_keys", "/root/.ssh/authorized_keys")
 
 

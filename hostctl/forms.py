@@ -1,0 +1,148 @@
+"""The forms of definitions (docs/contracts.md, schema 1), once `definitions.py` has proved them sound."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, TypedDict, Union
+
+from hostctl.assemble import Part
+
+
+class Launch(TypedDict):
+    """How a service's process is started."""
+
+    argv: List[str]
+    cwd: str
+    env: Dict[str, str]
+    image: str
+    """What runs (runtime `compose`); empty with a process."""
+    bind: str
+    """The host's address on which the ports are published (runtime `compose`)."""
+    resources: Dict[str, Any]
+
+
+class Health(TypedDict):
+    """When a service counts as healthy."""
+
+    url: str
+    timeout_seconds: float
+
+
+class Stop(TypedDict):
+    """How long it may take to end."""
+
+    grace_seconds: float
+
+
+class ServiceDefinition(TypedDict):
+    """One service (kind `service`)."""
+
+    schema: int
+    kind: str
+    name: str
+    environment: str
+    runtime: str
+    digest: str
+    launch: Launch
+    secrets: List[str]
+    ports: List[int]
+    health: Health
+    stop: Stop
+    reload: List[str]
+    parts: List[Part]
+
+
+class ComposeSpec(TypedDict):
+    """The documented compose file and the services' network (runtime `compose`)."""
+
+    file: str
+    network: str
+    subnet: str
+    gateway: str
+
+
+class Prerequisites(TypedDict, total=False):
+    """What may be installed where it is missing, from which mirror alone, and how many bytes of disk must be free."""
+
+    install: bool
+    mirror: str
+    disk: int
+
+
+class HostFile(TypedDict):
+    """A file that is assembled on the host."""
+
+    mode: str
+
+
+class HostDefinition(TypedDict):
+    """The host itself (kind `host`)."""
+
+    schema: int
+    kind: str
+    name: str
+    environment: str
+    runtime: str
+    files: Dict[str, HostFile]
+    parts: List[Part]
+    supervisord: str
+    reloader: List[str]
+    compose: Optional[ComposeSpec]
+    prerequisites: Prerequisites
+
+
+class DatabaseCheck(TypedDict):
+    """The client that proves a login and a query."""
+
+    argv: List[str]
+    cwd: str
+    input: Dict[str, Any]
+    timeout_seconds: float
+
+
+class DatabaseDefinition(TypedDict):
+    """A database that is reused (kind `database`)."""
+
+    schema: int
+    kind: str
+    name: str
+    environment: str
+    when_missing: str
+    check: DatabaseCheck
+    container: str
+    """The documented name of the container that it runs in; empty when it has none."""
+    ports: List[int]
+    """The ports that this container has to publish."""
+    parts: List[Part]
+
+
+class Login(TypedDict):
+    """Who logs in to a registry; the password is in `secrets/registry.env`."""
+
+    server: str
+    user: str
+
+
+class ImageDefinition(TypedDict):
+    """An image that comes from a registry (kind `image`)."""
+
+    schema: int
+    kind: str
+    name: str
+    image: str
+    """What is pulled, with its digest where it is pinned."""
+    run_as: str
+    """The name by which containers know it."""
+    mirror: str
+    login: Optional[Login]
+
+
+class ObserveInput(TypedDict):
+    """What `observe` may be told: databases to check, and secrets that are not on the host yet."""
+
+    databases: Dict[str, DatabaseDefinition]
+    secrets: Dict[str, Dict[str, str]]
+    containers: List[str]
+    """Documented names: containers of them that aren't ours are told (D18)."""
+
+
+AnyDefinition = Union[ServiceDefinition, HostDefinition, DatabaseDefinition]

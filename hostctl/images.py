@@ -1,0 +1,168 @@
+"""The images that were brought to this host: what is known of each, whether it is still here, and taking it away."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, TypedDict, cast
+
+from hostctl import audit
+from hostctl.console import say
+from hostctl.context import Context
+from hostctl.docker_api import DockerApi, DockerMissing, DockerRefused
+from hostctl.errors import HostctlError
+from hostctl.layout import make_folder, read_json, remove, write_json
+
+KEPT_FORMER = 1
+"""How many earlier versions stay: one to go back to."""
+
+
+class Version(TypedDict):
+    """One image, once under this name."""
+
+    image: str
+    id: str
+
+
+class ImageRecord(TypedDict):
+    """`state/images/NAME.json`."""
+
+    image: str
+    """The name by which containers know it."""
+    id: str
+    ours: bool
+    """Whether we brought it: what was here before us is never taken away."""
+    former: List[Version]
+    """Earlier ones that we brought, the latest first."""
+    generation: int
+    label: str
+
+
+def remember(
+    context: Context, name: str, image: str, identity: str, brought: bool, observed: Optional[str]
+) -> ImageRecord:
+    """Writes down what is here now under a name, and takes away versions that nobody goes back to."""
+    before = _read(context, name)
+    same = before is not None and before["image"] == image and before["id"] == identity
+    former = list(before["former"]) if before else []
+    if before is not None and not same and before["ours"]:
+        former.insert(0, {"image": before["image"], "id": before["id"]})
+    former = [one for one in former if one["image"] != image]
+    record: ImageRecord = {
+        "image": image,
+        "id": identity,
+        "ours": brought or (same and before is not None and before["ours"]),
+        "former": former[:KEPT_FORMER],
+        "generation": (before["generation"] if before else 0) + 1,
+        "label": observed if observed is not None else (before["label"] if before else ""),
+    }
+    make_folder(_folder(context), 0o700)
+    write_json(_path(context, name), record)
+    for old in former[KEPT_FORMER:]:
+        _take_away(context, DockerApi(), name, old)
+    return record
+
+
+def forget(context: Context, name: str) -> Dict[str, Any]:
+    """Forgets an image; takes away what we brought, unless a container or another name still needs it."""
+    record = _read(context, name)
+    if record is None:
+        return {"name": name, "outcome": "absent"}
+    mine = list(record["former"])
+    if record["ours"]:
+        mine.append({"image": record["image"], "id": record["id"]})
+    api = DockerApi()
+    gone = [one["image"] for one in mine if _take_away(context, api, name, one)]
+    remove(_path(context, name))
+    outcome = "removed" if gone else "kept"
+    audit.record(context.layout, "remove-image", name, outcome, images=gone)
+    return {"name": name, "outcome": outcome, "removed": gone}
+
+
+def labels(context: Context) -> Dict[str, str]:
+    """The observed label of every image on record: the adopted one while it is as it was left."""
+    api = DockerApi()
+    found: Dict[str, str] = {}
+    for path in _paths(context):
+        record = cast(ImageRecord, read_json(path))
+        reason = _differs(api, record)
+        label = "%s (after generation %d)" % (reason, record["generation"]) if reason else record["label"]
+        # A difference must never look like the label that was adopted when it was there the last time.
+        found[path.stem] = label if not reason or label != record["label"] else label + " again"
+    return found
+
+
+def tag(api: DockerApi, identity: str, image: str) -> None:
+    """Gives an image a name (`repository:tag`)."""
+    repository, _, version = image.rpartition(":")
+    api.post("/images/%s/tag" % identity, repo=repository, tag=version)
+
+
+def untag(api: DockerApi, image: str) -> bool:
+    """Takes a name away, and the image with its last one; best effort, never by force."""
+    try:
+        api.delete("/images/%s" % image)
+    except DockerRefused as error:
+        if error.status != 404:
+            say("%s stays: %s" % (image, error))
+        return False
+    return True
+
+
+def users(api: DockerApi, identity: str) -> List[str]:
+    """The names of the containers, running or not, that were made of an image."""
+    return sorted(
+        str(one["Names"][0]).lstrip("/") if one.get("Names") else str(one["Id"])[:12]
+        for one in api.containers()
+        if one.get("ImageID") == identity
+    )
+
+
+def _take_away(context: Context, api: DockerApi, name: str, version: Version) -> bool:
+    try:
+        found = api.image(version["image"])
+        if found is None or found["Id"] != version["id"]:
+            return False  # somebody else's by now
+        others = [read_json(path) for path in _paths(context) if path.stem != name]
+        if any(other["image"] == version["image"] for other in others):
+            return False
+        needed = users(api, version["id"])
+        if needed:
+            say("%s stays: %s needs it" % (version["image"], ", ".join(needed)))
+            return False
+        return untag(api, version["image"])
+    except DockerMissing as error:
+        say("%s stays: %s" % (version["image"], error))
+        return False
+
+
+def _differs(api: DockerApi, record: ImageRecord) -> str:
+    try:
+        found = api.image(record["image"])
+    except HostctlError:
+        return "Docker doesn't answer"
+    if found is None:
+        return "%s is not on the host" % record["image"]
+    return "" if found["Id"] == record["id"] else "%s is another image" % record["image"]
+
+
+def _read(context: Context, name: str) -> Optional[ImageRecord]:
+    return cast("Optional[ImageRecord]", read_json(_path(context, name)))
+
+
+def _folder(context: Context) -> Path:
+    return context.layout.state / "images"
+
+
+def _path(context: Context, name: str) -> Path:
+    # A file each: images that come at the same time don't wait for each other.
+    return _folder(context) / (name + ".json")
+
+
+def _paths(context: Context) -> Iterator[Path]:
+    return iter(sorted(_folder(context).glob("[a-z0-9]*.json")))
+
+
+def seconds_since(began: float) -> float:
+    """For the audit log."""
+    return round(time.monotonic() - began, 2)
