@@ -1,4 +1,4 @@
-"""The forms of definitions (docs/contracts.md, schema 1), as `definitions.py` hands them on once they are proved."""
+"""The forms of definitions (docs/contracts.md, schema 1), once `definitions.py` has proved them sound."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ class Stop(TypedDict):
     grace_seconds: float
 
 
+class Registration(TypedDict):
+    """Where a service is registered once it is healthy: a Consul agent of this host (P3)."""
+
+    consul: str
+    address: str
+    """Where others reach the service; its port is the definition's."""
+    tags: List[str]
+
+
 class ServiceDefinition(TypedDict):
     """One service (kind `service`)."""
 
@@ -49,6 +58,7 @@ class ServiceDefinition(TypedDict):
     health: Health
     stop: Stop
     reload: List[str]
+    register: Optional[Registration]
     parts: List[Part]
 
 
@@ -67,6 +77,14 @@ class Prerequisites(TypedDict, total=False):
     install: bool
     mirror: str
     disk: int
+
+
+class Integration(TypedDict):
+    """Something that is somebody else's and has to answer (D20)."""
+
+    host: str
+    ports: List[int]
+    when_missing: str
 
 
 class HostFile(TypedDict):
@@ -89,6 +107,7 @@ class HostDefinition(TypedDict):
     reloader: List[str]
     compose: Optional[ComposeSpec]
     firewall: Optional[Firewall]
+    integrations: Dict[str, Integration]
     prerequisites: Prerequisites
 
 
@@ -136,6 +155,15 @@ class ImageDefinition(TypedDict):
     """The name by which containers know it."""
     mirror: str
     login: Optional[Login]
+
+
+class ObserveInput(TypedDict):
+    """What `observe` may be told: databases to check, and secrets that are not on the host yet."""
+
+    databases: Dict[str, DatabaseDefinition]
+    secrets: Dict[str, Dict[str, str]]
+    containers: List[str]
+    """Documented names: containers of them that aren't ours are told (D18)."""
 
 
 AnyDefinition = Union[ServiceDefinition, HostDefinition, DatabaseDefinition]

@@ -14,8 +14,8 @@ from hostctl.docker_api import DockerApi, DockerMissing, DockerRefused
 from hostctl.docker_stream import messages
 from hostctl.errors import HostctlError, Interrupted
 from hostctl.forms import ImageDefinition
+from hostctl.launch import REGISTRY
 from hostctl.redact import read_secrets, redact
-from hostctl.secretfiles import REGISTRY
 
 HUB = "docker.io"
 SAY_EVERY_SECONDS = 10.0

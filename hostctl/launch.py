@@ -18,8 +18,10 @@ from hostctl.redact import read_secrets
 
 ADMIN_SECRET = "-admin"
 """What the owner of a database admin's password ends with (see `database.py`)."""
-OURS_ALONE = ("consul",)
-"""Owners of what only hostctl itself uses: Consul's token (see `registry.py`)."""
+REGISTRY = "registry"
+CONSUL = "consul"
+OURS_ALONE = (CONSUL, REGISTRY)
+"""Owners of what only hostctl itself uses: Consul's token, and what opens the images' registry."""
 
 
 def launch(root: str, name: str, digest: str) -> None:

@@ -15,9 +15,6 @@ from hostctl.layout import read_text, remove, write_atomic
 from hostctl.redact import compose_env_file, env_file, read_secrets
 from hostctl.runtime import OLDER_SECRETS
 
-REGISTRY = "registry"
-"""Whose password opens the images' registry; no container gets it."""
-
 
 def write(context: Context, name: str, secrets: Dict[str, str]) -> Dict[str, Any]:
     """Writes one owner's secrets; services that run with other ones are restarted, and only they.
@@ -70,7 +67,7 @@ def _rotated_back(context: Context, name: str, before: Dict[str, str]) -> str:
 def _texts(context: Context, name: str, secrets: Dict[str, str]) -> Dict[Path, Optional[str]]:
     """The files of an owner; compose's comes first, so that whoever sees the other one's change finds both new."""
     texts: Dict[Path, Optional[str]] = {}
-    if context.host()["definition"]["runtime"] == "compose" and name != REGISTRY and for_services(name):
+    if context.host()["definition"]["runtime"] == "compose" and for_services(name):
         named = {variable(name, key): value for key, value in secrets.items()}
         texts[context.layout.container_secrets(name)] = compose_env_file(name, named)
     texts[context.layout.secret_file(name)] = env_file(secrets)

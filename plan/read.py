@@ -14,6 +14,7 @@ from typing import Any, cast, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from plan.catalog import CONSUL
 from plan.models import ADMIN_SECRET, SSHD
 from plan.problems import Problem, shown, suggest
 from plan.settings import Settings
@@ -108,14 +109,22 @@ def _echoes_of_what_is_opened(place: tuple[str, ...], said: str, path: Path) -> 
             return "no settings" in said
         case ("databases",):
             return place[-1] == "databases" or place[0] == "secrets"
+        case ("databases" | "secrets" | "existing", *_):
+            return _echoes_login(place, path)
+        case _:
+            return False
+
+
+def _echoes_login(place: Path, path: Path) -> bool:
+    """Whether a problem at `place` may be only that a secret, or what it opens, couldn't be read."""
+    match path:
         case ("databases", name, *_):
             return place in (("secrets", name), ("secrets", f"{name}{ADMIN_SECRET}")) or place[:2] == path[:2]
         case ("secrets", *name):
-            # What lacks a secret may only lack the one that can't be read.
             whose = "".join(name).removesuffix(ADMIN_SECRET)
             return place[0] == "databases" and place[-1] == "admin" and whose in ("", place[1])
         case _:
-            return False
+            return place == ("secrets", CONSUL)
 
 
 def read_settings(values: dict[str, Any]) -> Reading:

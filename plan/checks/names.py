@@ -34,9 +34,9 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
             wrong = f"{shown(database.container)} is no container's name"
             yield Problem(f"databases.{database.name}.container", wrong, "write its name, for example test-mysql")
     openable = {database.name for database in plan.databases} | {chain.name for chain in plan.chains}
+    openable |= {database.admin_secret for database in plan.databases if database.admin is not None}
     if plan.images.login is not None:
         openable.add(REGISTRY)
-    openable |= {database.admin_secret for database in plan.databases if database.admin is not None}
     for name in sorted(set(plan.secret_names) - openable):
         yield Problem(f"secrets.{name}", "opens nothing in this stack", suggest(name, openable))
     for name in sorted(set(plan.chain_settings) - {chain.name for chain in plan.chains}):

@@ -7,12 +7,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.lab.program import has_cli
 
 from plan.render import host_files
 from tests.host.servers import COUNT, ROOT, Server, broken_image
 from tests.lab.host import LabHost
 from tests.lab.kinds import ADMINS
+from tests.lab.program import has_cli
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(900)]
 GOLDEN = Path(__file__).parents[1] / "golden"
