@@ -33,6 +33,15 @@ class Stop(TypedDict):
     grace_seconds: float
 
 
+class Registration(TypedDict):
+    """Where a service is registered once it is healthy: a Consul agent of this host (P3)."""
+
+    consul: str
+    address: str
+    """Where others reach the service; its port is the definition's."""
+    tags: List[str]
+
+
 class ServiceDefinition(TypedDict):
     """One service (kind `service`)."""
 
@@ -48,6 +57,7 @@ class ServiceDefinition(TypedDict):
     health: Health
     stop: Stop
     reload: List[str]
+    register: Optional[Registration]
     parts: List[Part]
 
 
@@ -66,6 +76,14 @@ class Prerequisites(TypedDict, total=False):
     install: bool
     mirror: str
     disk: int
+
+
+class Integration(TypedDict):
+    """Something that is somebody else's and has to answer (D20)."""
+
+    host: str
+    ports: List[int]
+    when_missing: str
 
 
 class HostFile(TypedDict):
@@ -87,6 +105,7 @@ class HostDefinition(TypedDict):
     supervisord: str
     reloader: List[str]
     compose: Optional[ComposeSpec]
+    integrations: Dict[str, Integration]
     prerequisites: Prerequisites
 
 
