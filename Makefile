@@ -8,14 +8,15 @@ export STACK ENGINE SSH_KEY_FILE TO FINGERPRINT CONFIRM ARGS
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
 PYTHON := .venv/bin/python
-SHELL_SCRIPTS = env.sh .ci/run $(wildcard tools/*.sh scripts/*.sh hostctl/*.sh image/*.sh components/scripts/*.sh)
+SHELL_SCRIPTS = env.sh .ci/run $(wildcard tools/*.sh scripts/*.sh hostctl/*.sh hostctl/docker-compose.in image/*.sh components/scripts/*.sh)
 # Rooms with strict types: pyproject.toml says which.
 RUNTIME := tools/bootstrap.sh runtime
 DEV := tools/bootstrap.sh dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up preview destroy outputs encrypt trust handover abandon doctor pulumi install test soak check fmt schema clean
+.PHONY: help up preview destroy outputs encrypt trust handover abandon doctor pulumi install test soak lab lab-down \
+    check fmt schema clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -66,11 +67,19 @@ install: ## what `make up` and `make test` install first: a uv and everything in
 
 test: ## prove the program: every tier that can run, and why the others did not
 	@$(DEV)
-	@$(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadgroup $(ARGS)
+	@$(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadfile $(ARGS)
 
 soak: ## the same with SOAK=1: longer, with more random examples
 	@$(DEV)
-	@SOAK=1 $(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadgroup $(ARGS)
+	@SOAK=1 $(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadfile $(ARGS)
+
+lab: ## two simulated servers to try the stacks on (Linux, root); says how to reach them
+	@$(RUNTIME)
+	@$(PYTHON) tools/lab.py up
+
+lab-down: ## remove what `make lab` started
+	@$(RUNTIME)
+	@$(PYTHON) tools/lab.py down
 
 check: ## format, lint, types, walls between the rooms, shell scripts, lock file, schema
 	@$(DEV)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
@@ -116,7 +117,9 @@ def observe_there(plan: EnvironmentPlan, environ: Mapping[str, str], now: float)
     if "unreachable" in answer:
         return Observation.without(str(answer["unreachable"]))
     if "bare" in answer:
-        return Observation(pulumi.Output.from_input({"host": NOT_YET, "absent": NOT_YET}), None)
+        # Never the same twice: a host that lost everything must not look like the one that it was made of (0009).
+        absent = f"{NOT_YET} (asked {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ})"
+        return Observation(pulumi.Output.from_input({"host": absent, "absent": absent}), None)
     return Observation(
         pulumi.Output.from_input(answer),
         None,

@@ -6,8 +6,8 @@ nothing of it stays in the host's settings.
 
 from __future__ import annotations
 
+import fcntl
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -24,6 +24,7 @@ KEYRINGS = {
 }
 _COMPONENTS = {"debian": "main", "ubuntu": "main universe"}
 _FOLDER = "hostctl-apt-"
+_HELD = "held"
 _READABLE = 0o755
 _LOCKED = "Could not get lock"
 _PAUSE_SECONDS = 3.0
@@ -36,6 +37,8 @@ class Source(NamedTuple):
     """What apt has to be told with each command."""
     problem: str
     """What went wrong with an index; it may be one that doesn't matter here."""
+    held: Tuple[int, ...] = ()
+    """What each command has to inherit, so that nobody takes its folder away under it."""
 
 
 @contextmanager
@@ -45,20 +48,25 @@ def source(mirror: str) -> Iterator[Source]:
     if not mirror:
         yield Source([], _update([]))
         return
-    folder = tempfile.mkdtemp(prefix="%s%d-" % (_FOLDER, os.getpid()))
+    folder = tempfile.mkdtemp(prefix=_FOLDER)
     try:
-        options = _options(folder)
-        problem = ""
-        for text in _texts(mirror):
-            with open(os.path.join(folder, "sources.list"), "w", encoding="utf-8") as stream:
-                os.fchmod(stream.fileno(), 0o644)
-                stream.write(text)
-            problem = _update(options)
-            if not problem:
-                break
-        yield Source(options, problem)
+        with open(os.path.join(folder, _HELD), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield _read(mirror, _options(folder), folder, lock.fileno())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(mirror: str, options: List[str], folder: str, held: int) -> Source:
+    problem = ""
+    for text in _texts(mirror):
+        with open(os.path.join(folder, "sources.list"), "w", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), 0o644)
+            stream.write(text)
+        problem = _update(options, held)
+        if not problem:
+            break
+    return Source(options, problem, (held,))
 
 
 def refusals() -> List[Tuple[str, str]]:
@@ -100,11 +108,11 @@ def _texts(mirror: str) -> List[str]:
     return ["".join(line % suite for suite in suites), line % codename]
 
 
-def _update(options: Sequence[str]) -> str:
+def _update(options: Sequence[str], *held: int) -> str:
     """Reads the indexes anew; gives what went wrong."""
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
-        code, said = run(["apt-get", "-q", *options, "update"])
+        code, said = run(["apt-get", "-q", *options, "update"], held)
         # apt waits for dpkg's lock, but not for that of the indexes, which a fresh server's own update holds.
         if code == 0 or _LOCKED not in said or time.monotonic() > deadline:
             return "" if code == 0 else str(failed(["apt-get", "update"], said))
@@ -121,19 +129,12 @@ def _release() -> Dict[str, str]:
 
 
 def _sweep() -> None:
-    """What a killed run left: its folder is named after its process."""
+    """Removes what killed runs left. What they started may work on: it holds the lock that it inherited."""
     parent = tempfile.gettempdir()
-    for name in os.listdir(parent):
-        found = re.fullmatch(re.escape(_FOLDER) + r"(\d+)-\w+", name)
-        if found and not _alive(int(found.group(1))):
-            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
+    for folder in [os.path.join(parent, name) for name in os.listdir(parent) if name.startswith(_FOLDER)]:
+        try:
+            with open(os.path.join(folder, _HELD)) as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from typing import Any, Callable, Dict, List, Optional
@@ -63,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     verb("logs", "the last lines of a service's log", "name").add_argument("-n", type=int, default=50)
     verb("restart", "stop, start, and wait for health", "name")
     verb("watches", "folders whose changes should restart a service")
+    firewall = verb("firewall", "put the rules on record back (at boot), compare them, or take them away")
+    firewall.add_argument("action", choices=("restore", "check", "remove"))
     verb("launch", "internal: what the runtime runs", "name", "digest")
     verb("launch-reloader", "internal: what the runtime runs where a service reloads")
     return parser
@@ -213,6 +216,26 @@ def _watches(options: argparse.Namespace) -> int:
     return 0
 
 
+def _firewall(options: argparse.Namespace) -> int:
+    from hostctl import firewall
+
+    context = _context(options)
+    if options.action == "check":
+        differs = firewall.check(context.layout, context.host()["definition"])
+        console.answer({"differs": differs})
+        return 1 if differs else 0
+    context.signals.install()
+    act = firewall.restore if options.action == "restore" else firewall.remove
+    with contextlib.ExitStack() as stack:
+        if context.layout.state.is_dir():  # without it nobody else can be at work, and there is nowhere to lock
+            stack.enter_context(context.lock.held())
+        words = act(context.layout)
+    for word in words:
+        console.say(word)
+    console.answer({"changed": words})
+    return 0
+
+
 def _launch(options: argparse.Namespace) -> int:
     from hostctl.launch import launch
 
@@ -244,6 +267,7 @@ _VERBS: Dict[str, Callable[[argparse.Namespace], int]] = {
     "status": _status,
     "logs": _logs,
     "watches": _watches,
+    "firewall": _firewall,
     "launch": _launch,
     "launch-reloader": _launch_reloader,
 }

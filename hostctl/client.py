@@ -13,9 +13,9 @@ from contextlib import suppress
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, cast
 
 from hostctl import paths
-from hostctl.definitions import DatabaseCheck, DatabaseDefinition
 from hostctl.environment import outside_environment
 from hostctl.errors import HostctlError
+from hostctl.forms import DatabaseCheck, DatabaseDefinition
 from hostctl.redact import redact
 
 LONGEST_DETAIL = 200

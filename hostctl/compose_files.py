@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import List, Mapping, Sequence
 
 from hostctl.assemble import Part
-from hostctl.definitions import ComposeSpec, HostDefinition, ServiceDefinition
+from hostctl.forms import ComposeSpec, HostDefinition, ServiceDefinition
 
 LABEL = "blockchain-dao"
 STACK, SERVICE, DEFINITION = LABEL + ".stack", LABEL + ".service", LABEL + ".definition"

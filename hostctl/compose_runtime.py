@@ -11,9 +11,9 @@ from hostctl import compose_files, ports
 from hostctl.compose_command import Compose
 from hostctl.compose_containers import Containers, Seen, stack_of
 from hostctl.compose_files import STACK
-from hostctl.definitions import ComposeSpec, HostDefinition, ServiceDefinition
 from hostctl.docker_api import DockerApi
 from hostctl.errors import HostctlError
+from hostctl.forms import ComposeSpec, HostDefinition, ServiceDefinition
 from hostctl.identity import program_of
 from hostctl.layout import Layout, file_identity, read_json, read_text, remove, write_atomic, write_json
 from hostctl.lock import HostLock

@@ -6,8 +6,8 @@ import os
 import signal
 from typing import Dict, List, Optional, TypedDict, cast
 
-from hostctl.definitions import DatabaseDefinition, HostDefinition
 from hostctl.errors import BadInput
+from hostctl.forms import DatabaseDefinition, HostDefinition
 from hostctl.generations import Store
 from hostctl.identity import Identity, myself
 from hostctl.layout import Layout, read_json

@@ -9,8 +9,8 @@ from hostctl.client import Found, check
 from hostctl.console import say
 from hostctl.containers import Place
 from hostctl.context import Context, DatabaseRecord, HostRecord
-from hostctl.definitions import DatabaseDefinition
 from hostctl.errors import BadInput, HostctlError
+from hostctl.forms import DatabaseDefinition
 from hostctl.launch import ADMIN_SECRET
 from hostctl.layout import remove, write_json
 from hostctl.redact import read_secrets
@@ -126,8 +126,10 @@ def _require_as_observed(host: HostRecord, name: str, found: Found, observed: Op
 
 def _adopted(found: Found, observed: Optional[str]) -> str:
     """The label to answer while all stays as it is; one that says another state would hide what is."""
-    same = observed and observed.startswith(found.state)
-    return observed if observed and same else found.label
+    if not observed:
+        return found.label
+    said = labels.found(observed)
+    return observed if not said or said.startswith(found.state) else found.label
 
 
 def _told(

@@ -7,45 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Mapping, Sequence, cast
+from typing import Any, Dict, List, Mapping, Sequence, TypedDict, cast
 
-from hostctl import schema
+from hostctl import firewall_definition, schema
 from hostctl.assemble import Part
 from hostctl.errors import BadInput
 from hostctl.forms import (
-    AnyDefinition,
-    ComposeSpec,
-    DatabaseCheck,
     DatabaseDefinition,
-    Health,
     HostDefinition,
-    HostFile,
     ImageDefinition,
-    Launch,
-    Login,
-    ObserveInput,
-    Prerequisites,
     ServiceDefinition,
-    Stop,
 )
-
-# What the rest of hostctl takes from here, wherever it is written down.
-__all__ = [
-    "AnyDefinition",
-    "ComposeSpec",
-    "DatabaseCheck",
-    "DatabaseDefinition",
-    "Health",
-    "HostDefinition",
-    "HostFile",
-    "ImageDefinition",
-    "Launch",
-    "Login",
-    "ObserveInput",
-    "Prerequisites",
-    "ServiceDefinition",
-    "Stop",
-]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -155,6 +127,7 @@ _host = schema.record(
                 "disk": schema.whole(0, 10**18),
             },
         ),
+        "firewall": firewall_definition.check,
     },
 )
 _database = schema.record(
@@ -228,6 +201,7 @@ def parse_host(raw: bytes) -> HostDefinition:
     value.setdefault("prerequisites", {})
     value.setdefault("compose", None)
     value.setdefault("integrations", {})
+    value.setdefault("firewall", None)
     taken = sorted(set(value["files"]) & set(OUR_FOLDERS))
     if taken:
         raise BadInput("the host's definition: files.%s is the name of one of our folders" % taken[0])
@@ -253,6 +227,15 @@ def parse_image(raw: bytes, name: str) -> ImageDefinition:
 def parse_secrets(raw: bytes) -> Dict[str, str]:
     """Secrets from stdin; no message ever repeats a value."""
     return cast("Dict[str, str]", _checked(raw, _secrets, "the secrets"))
+
+
+class ObserveInput(TypedDict):
+    """What `observe` may be told: databases to check, and secrets that are not on the host yet."""
+
+    databases: Dict[str, DatabaseDefinition]
+    secrets: Dict[str, Dict[str, str]]
+    containers: List[str]
+    """Documented names: containers of them that aren't ours are told (D18)."""
 
 
 def parse_observe(raw: bytes) -> ObserveInput:

@@ -6,8 +6,9 @@ from typing import Dict, List, Mapping, Optional, Sequence
 
 from hostctl.assemble import Part, assemble
 from hostctl.context import Context, HostRecord
-from hostctl.definitions import ServiceDefinition, require_files
+from hostctl.definitions import require_files
 from hostctl.errors import BadInput
+from hostctl.forms import ServiceDefinition
 from hostctl.layout import read_text, remove, write_atomic
 
 

@@ -1,10 +1,11 @@
-"""The forms of definitions (docs/contracts.md, schema 1), once `definitions.py` has proved them sound."""
+"""The forms of definitions (docs/contracts.md, schema 1), as `definitions.py` hands them on once they are proved."""
 
 from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, TypedDict, Union
 
 from hostctl.assemble import Part
+from hostctl.firewall_definition import Firewall
 
 
 class Launch(TypedDict):
@@ -106,6 +107,7 @@ class HostDefinition(TypedDict):
     reloader: List[str]
     compose: Optional[ComposeSpec]
     integrations: Dict[str, Integration]
+    firewall: Optional[Firewall]
     prerequisites: Prerequisites
 
 
@@ -153,15 +155,6 @@ class ImageDefinition(TypedDict):
     """The name by which containers know it."""
     mirror: str
     login: Optional[Login]
-
-
-class ObserveInput(TypedDict):
-    """What `observe` may be told: databases to check, and secrets that are not on the host yet."""
-
-    databases: Dict[str, DatabaseDefinition]
-    secrets: Dict[str, Dict[str, str]]
-    containers: List[str]
-    """Documented names: containers of them that aren't ours are told (D18)."""
 
 
 AnyDefinition = Union[ServiceDefinition, HostDefinition, DatabaseDefinition]

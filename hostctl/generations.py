@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional, TypedDict, cast
 
-from hostctl.definitions import ServiceDefinition
 from hostctl.errors import BadInput, HostctlError
+from hostctl.forms import ServiceDefinition
 from hostctl.identity import Identity, alive
 from hostctl.layout import Layout, make_folder, read_json, remove, write_json
 

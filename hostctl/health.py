@@ -7,7 +7,7 @@ import time
 from typing import Callable, NamedTuple, Optional
 from urllib.parse import urlsplit
 
-from hostctl.definitions import Health
+from hostctl.forms import Health
 from hostctl.runtime import Process, Runtime
 
 POLL_SECONDS = 0.1

@@ -12,6 +12,7 @@ from hostctl import (
     audit,
     compose_program,
     files,
+    firewall,
     integrations,
     prerequisites,
     recovery,
@@ -21,8 +22,8 @@ from hostctl import (
 )
 from hostctl.console import say
 from hostctl.context import Context, HostRecord
-from hostctl.definitions import HostDefinition
 from hostctl.errors import BadInput, HostctlError, RuntimeRefused
+from hostctl.forms import HostDefinition
 from hostctl.health import Gate
 from hostctl.layout import remove, write_json
 from hostctl.runtime import Runtime, Target, runtime_for
@@ -64,7 +65,11 @@ def _make_ready(context: Context, definition: HostDefinition) -> List[str]:
     """What must hold on a server before anything of ours is there; says what was done for it."""
     if definition["compose"] is None:
         return []
-    return prerequisites.ensure(definition["prerequisites"], root=str(context.layout.root))
+    words = prerequisites.ensure(definition["prerequisites"], root=str(context.layout.root))
+    lacking = firewall.problems(context.layout, definition)
+    if lacking:
+        raise HostctlError("; ".join(lacking))
+    return words
 
 
 def forget(context: Context) -> Dict[str, Any]:
@@ -74,6 +79,8 @@ def forget(context: Context) -> Dict[str, Any]:
         # Nothing is on record, but what somebody removed the records of may still run.
         for runtime in RUNTIMES:
             runtime_for(runtime, layout).stop_everything()
+        for word in firewall.remove(layout):
+            say(word)
         return {"outcome": "absent"}
     name = context.host()["definition"]["name"]
     service.with_idle(context, context.store.names(), lambda: _remove_everything(context))
@@ -100,6 +107,7 @@ def _apply(context: Context, runtime: Runtime, before: Optional[HostRecord], aft
     files.render(context)
     try:
         words = runtime.start(after["definition"], renew=True)
+        words += firewall.apply(context.layout, after["definition"])
         ended = _converge_programs(context, runtime, after["definition"])
     except RuntimeRefused:
         files.put(context, texts)
@@ -147,6 +155,8 @@ def _remove_everything(context: Context) -> None:
         registry.after_down(context, name, context.store.good(name))
     if context.host()["definition"]["compose"] is not None:
         compose_program.remove_shim()
+        for word in firewall.remove(layout):
+            say(word)
     for name in context.host()["definition"]["files"]:
         remove(layout.root / name)
     for folder in (layout.bin, layout.lib, layout.run, layout.secrets):

@@ -10,10 +10,10 @@ from typing import Any, Dict, List, NamedTuple, Optional, cast
 from hostctl import audit, images
 from hostctl.console import say
 from hostctl.context import Context
-from hostctl.definitions import ImageDefinition
 from hostctl.docker_api import DockerApi, DockerMissing, DockerRefused
 from hostctl.docker_stream import messages
 from hostctl.errors import HostctlError, Interrupted
+from hostctl.forms import ImageDefinition
 from hostctl.launch import REGISTRY
 from hostctl.redact import read_secrets, redact
 

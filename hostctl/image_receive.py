@@ -16,6 +16,7 @@ all of it is here.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple, cast
@@ -28,6 +29,8 @@ from hostctl.docker_stream import messages
 from hostctl.errors import BadInput, HostctlError
 
 LOADED = ("Loaded image ID: ", "Loaded image: ")
+_STEP = re.compile(r"Step \d+/\d+ : (\w+)")
+_MADE = re.compile(r" ---> ([0-9a-f]{12})$")
 LONGEST_LINE = 1024 * 1024
 _CONFIG = (
     "Cmd",
@@ -136,20 +139,29 @@ class _Talk:
         }
         if order.get("network"):
             query["networkmode"] = order["network"]
-        last: List[str] = []
+        stages, last = _Stages(), [""]
         try:
             for message in messages(self._api, "/build", query, {}, self._frames()):
-                for line in str(message.get("stream", "")).splitlines():
-                    if line.strip():
-                        last = [*last[-19:], line]
-                        if line.startswith("Step "):
-                            say("  " + line)
+                for line in filter(str.strip, str(message.get("stream", "")).splitlines()):
+                    last = [*last[-19:], line]
+                    stages.note(line)
+                    if line.startswith("Step "):
+                        say("  " + line)
         except DockerRefused as error:
             raise HostctlError("%s can't be built: %s\n%s" % (self._image, error, "\n".join(last))) from None
+        finally:
+            self._sweep(stages)
         found = self._api.image(self._image)
         if found is None:
             raise HostctlError("%s was built, and is not here:\n%s" % (self._image, "\n".join(last)))
         return str(found["Id"])
+
+    def _sweep(self, stages: "_Stages") -> None:
+        """What a build leaves behind without a name: hundreds of megabytes that nobody would miss."""
+        for identity in filter(None, stages.made):
+            found = self._api.image(identity)
+            if found is not None and not found.get("RepoTags"):
+                images.untag(self._api, identity)
 
     def _keep(self, found: Optional[Dict[str, Any]], order: Dict[str, Any]) -> Tuple[str, str]:
         identity = order.get("id")
@@ -179,6 +191,29 @@ class _Talk:
         """What was loaded and not accepted: it has no name."""
         if self._loaded is not None:
             images.untag(self._api, self._loaded)
+
+
+class _Stages:
+    """The last image of each stage of a build, as its output tells; none that was there before (from the cache)."""
+
+    def __init__(self) -> None:
+        self.made: List[str] = []
+        self._cached = False
+
+    def note(self, line: str) -> None:
+        """One line of the output."""
+        step = _STEP.match(line)
+        made = _MADE.match(line)
+        if step:
+            self._cached = False
+            if step.group(1) == "FROM":
+                self.made.append("")  # the next stage's; the base itself is nobody's to take away
+                self._cached = True
+        elif line.strip() == "---> Using cache":
+            self._cached = True
+            self.made[-1:] = [""]
+        elif made and not self._cached:
+            self.made[-1:] = [made.group(1)]
 
 
 def _layers(api: DockerApi) -> List[List[str]]:

@@ -8,5 +8,5 @@ SEPARATOR = "; "
 
 
 def found(label: str) -> str:
-    """What the check itself said, without the words that stand behind it."""
-    return label.split(SEPARATOR + NOT_YET, maxsplit=1)[0]
+    """What the check itself said, without the words that stand behind it; empty where nothing was checked."""
+    return "" if label.startswith(NOT_YET) else label.split(SEPARATOR + NOT_YET, maxsplit=1)[0]

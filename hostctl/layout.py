@@ -44,6 +44,7 @@ class Layout:
         self.running = self.state / "running"
         self.host = self.state / "host.json"
         self.supervisord = self.state / "supervisord.json"
+        self.firewall = self.state / "firewall.json"
         self.audit = self.state / "audit.log"
         self.adopted = self.state / "adopted.json"
         self.supervisord_conf = self.root / "supervisord.conf"

@@ -12,10 +12,11 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from hostctl import client, docker_api, files, images, integrations, registry
+from hostctl import client, docker_api, files, firewall, images, integrations, registry
 from hostctl.compose_files import STACK
 from hostctl.context import Context
-from hostctl.definitions import DatabaseDefinition, ObserveInput
+from hostctl.definitions import ObserveInput
+from hostctl.forms import DatabaseDefinition
 from hostctl.generations import Record, busy
 from hostctl.labels import NOT_YET, SEPARATOR
 from hostctl.redact import read_secrets
@@ -115,7 +116,8 @@ class _Seen:
         for file, text in self._texts.items():
             if text is None:
                 return "%s is missing" % file
-        missing = self._context.runtime.host_differs(self._context.host()["definition"])
+        host = self._context.host()["definition"]
+        missing = self._context.runtime.host_differs(host)
         if missing:
             return missing
         if not os.access(str(layout.bin / "hostctl"), os.X_OK):
@@ -123,7 +125,7 @@ class _Seen:
         edited = self._edited(name)
         if edited:
             return "its block in %s was edited" % edited
-        return layout.wrong_mode() or self._edited_by_nobody()
+        return layout.wrong_mode() or self._edited_by_nobody() or firewall.check(layout, host)
 
     def _service_differs(self, name: str, record: Record) -> str:
         edited = self._edited(name)

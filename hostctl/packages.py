@@ -26,6 +26,7 @@ COMPOSES = {
 _BESIDE = ("ca-certificates", "apparmor")
 _KEEP_SETTINGS = ("--force-confdef", "--force-confold")
 _CUT_OFF = "dpkg --configure -a"
+_SET_UP = ("dpkg", "--configure", "-a", *_KEEP_SETTINGS)
 
 
 def manager() -> str:
@@ -81,7 +82,12 @@ def start_command() -> List[str]:
 
 def start() -> None:
     """Starts Docker. Raises HostctlError."""
-    must(start_command())
+    code, said = run(start_command())
+    if code != 0 and manager() == "apt-get":  # it may be there without being set up: an install was cut off
+        must(_SET_UP)
+        code, said = run(start_command())
+    if code != 0:
+        raise failed(start_command(), said)
 
 
 def _by_apt(engine: bool, compose: bool, source: Source) -> List[str]:
@@ -92,10 +98,10 @@ def _by_apt(engine: bool, compose: bool, source: Source) -> List[str]:
     words = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=%d" % apt_source.LOCK_SECONDS, *source.options]
     words += [word for option in _KEEP_SETTINGS for word in ("-o", "Dpkg::Options::=" + option)]
     command = [*words, "--no-install-recommends", "install", *chosen, *(_BESIDE if engine else ())]
-    code, said = run(command)
+    code, said = run(command, source.held)
     if code != 0 and _CUT_OFF in said:  # an install before this one was cut off
-        must(["dpkg", "--configure", "-a", *_KEEP_SETTINGS])
-        code, said = run(command)
+        must(_SET_UP)
+        code, said = run(command, source.held)
     if code != 0:
         raise failed(command, said)
     return chosen

@@ -11,7 +11,7 @@ import sys
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set
 from urllib.parse import urlsplit
 
-from hostctl.definitions import ServiceDefinition
+from hostctl.forms import ServiceDefinition
 from hostctl.identity import program_of
 
 _EVERYTHING = ("::", "*", "")  # `::` takes IPv4 as well, as a rule

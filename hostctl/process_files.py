@@ -9,7 +9,7 @@ import configparser
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from hostctl.assemble import Part
-from hostctl.definitions import HostDefinition, ServiceDefinition
+from hostctl.forms import HostDefinition, ServiceDefinition
 
 FILE = "supervisord.conf"
 RELOADER = "reloader"

@@ -10,8 +10,8 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, cast
 
 from hostctl import logs, ports, process_files
 from hostctl.console import say
-from hostctl.definitions import HostDefinition, ServiceDefinition
 from hostctl.errors import HostctlError
+from hostctl.forms import HostDefinition, ServiceDefinition
 from hostctl.identity import Identity, alive
 from hostctl.layout import Layout, file_identity, read_json, remove
 from hostctl.paths import under

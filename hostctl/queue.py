@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import List, Optional, TypedDict, cast
 
-from hostctl.definitions import ServiceDefinition
+from hostctl.forms import ServiceDefinition
 from hostctl.identity import Identity, alive
 from hostctl.layout import Layout, read_json, remove, write_json
 

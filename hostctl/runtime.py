@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Protocol, Sequence
 
-from hostctl.definitions import HostDefinition, ServiceDefinition
 from hostctl.errors import BadInput
+from hostctl.forms import HostDefinition, ServiceDefinition
 from hostctl.layout import Layout
 from hostctl.lock import HostLock
 

@@ -8,8 +8,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 from hostctl import audit, files, recovery, registry, transaction
 from hostctl.console import say
 from hostctl.context import Context
-from hostctl.definitions import ServiceDefinition
 from hostctl.errors import BadInput, HostctlError, Interrupted
+from hostctl.forms import ServiceDefinition
 from hostctl.generations import busy
 from hostctl.health import Gate, Verdict
 from hostctl.launchable import launch_problem

@@ -17,8 +17,11 @@ _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY"
 _LAST_LINES = 6
 
 
-def run(command: Sequence[str]) -> Tuple[int, str]:
-    """A program's exit code and what it said. It outlives us: half an install is worse than one nobody waits for."""
+def run(command: Sequence[str], held: Sequence[int] = ()) -> Tuple[int, str]:
+    """A program's exit code and what it said; `held` are descriptors that it inherits.
+
+    It outlives us: half an install is worse than one nobody waits for.
+    """
     environment = {**outside_environment(), "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     environment.update({"NEEDRESTART_MODE": "a", "PATH": "%s:%s" % (environment["PATH"], SYSTEM_PATH)})
     environment.update({name: os.environ[name] for name in _PROXIES if name in os.environ})
@@ -31,6 +34,7 @@ def run(command: Sequence[str]) -> Tuple[int, str]:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                pass_fds=tuple(held),
                 start_new_session=True,
             )
         except OSError as error:

@@ -12,8 +12,8 @@ from typing import Dict, List, Mapping, Optional, Sequence
 
 from hostctl import audit, files, recovery
 from hostctl.context import Context
-from hostctl.definitions import ServiceDefinition
 from hostctl.errors import HostctlError, RuntimeRefused
+from hostctl.forms import ServiceDefinition
 from hostctl.generations import REMOVING, busy
 from hostctl.layout import make_folder
 from hostctl.queue import Request, Result

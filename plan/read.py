@@ -94,30 +94,31 @@ def _echoes(problem: Problem, path: Path) -> bool:
             return place == (*path[:-1], "image_from")
         case ("services", _, "command", *_):
             return place[:2] == path[:2] and place[-1] in ("folder", "reload", "debug_port")
+        case ("editions",):
+            return place[0] == "edition"
+        case _:
+            return _echoes_of_what_is_opened(place, said, path)
+
+
+def _echoes_of_what_is_opened(place: tuple[str, ...], said: str, path: Path) -> bool:
+    """The same for chains, databases, and the secrets that open them."""
+    match path:
         case ("chains", *_):
             return place[0] in ("chain_settings", "secrets")
         case ("chain_settings", *_):
             return "no settings" in said
         case ("databases",):
             return place[-1] == "databases" or place[0] == "secrets"
-        case ("databases" | "secrets" | "existing", *_):
-            return _echoes_login(place, path)
-        case ("editions",):
-            return place[0] == "edition"
-        case _:
-            return False
-
-
-def _echoes_login(place: Path, path: Path) -> bool:
-    """Whether a problem at `place` may be only that a secret, or what it opens, couldn't be read."""
-    match path:
         case ("databases", name, *_):
             return place in (("secrets", name), ("secrets", f"{name}{ADMIN_SECRET}")) or place[:2] == path[:2]
         case ("secrets", *name):
+            # What lacks a secret may only lack the one that can't be read.
             whose = "".join(name).removesuffix(ADMIN_SECRET)
             return place[0] == "databases" and place[-1] == "admin" and whose in ("", place[1])
-        case _:
+        case ("existing", *_):
             return place == ("secrets", CONSUL)
+        case _:
+            return False
 
 
 def read_settings(values: dict[str, Any]) -> Reading:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import hostkeys
 import listeners
 import stackfiles
 from stackfiles import LOCAL_PASSPHRASE, ROOT
@@ -188,9 +189,9 @@ def ports(plan: EnvironmentPlan, root: Path) -> Iterator[Finding]:
         yield ok(f"ports {', '.join(map(str, sorted(wanted)))}: {'ours' if held else 'free'}")
 
 
-def docker() -> Finding:
+def docker(why: str, otherwise: str) -> Finding:
     if not shutil.which("docker"):
-        return missing("docker (the stack's runtime)", "install Docker, or `runtime: process` in the stack file")
+        return missing(f"docker ({why})", f"install Docker here, or {otherwise}")
     told = run("docker", "version", "--format", "{{.Server.Version}}")
     if told.returncode != 0:
         return missing(f"docker's daemon: {told.stderr.strip()}", "start it; your user must be allowed to use it")
@@ -210,7 +211,33 @@ def readable_by_me_only(name: str, file: Path) -> Iterator[Finding]:
         yield ok(f"{name}: {file}")
 
 
-def ssh(plan: EnvironmentPlan) -> Iterator[Finding]:
+def ssh(stack: str, plan: EnvironmentPlan) -> Iterator[Finding]:
+    """What every run on a server needs here: a client, the user's key, and to know whom to trust."""
+    client = shutil.which("ssh")
+    yield ok(f"ssh ({client})") if client else missing("ssh", "Debian/Ubuntu: apt-get install openssh-client")
+    yield from users_key()
+    host = plan.host
+    pinned = hostkeys.HostKey.parse(host.host_key or "")
+    if pinned is not None:
+        yield ok(f"the host key of {host.address} is pinned: {pinned}")
+    else:
+        yield missing(
+            f"host.host_key: without it any machine could pose as {host.address}, and nothing is sent",
+            f"`make trust STACK={stack}` shows the server's keys and pins the one that you confirm",
+        )
+
+
+def pushed(plan: EnvironmentPlan) -> Iterator[Finding]:
+    """Images that go from this machine's Docker to the server."""
+    from plan.images import images_of
+
+    names = [image.reference for image in images_of(plan) if image.source == "push"]
+    if names:
+        yield docker(f"it pushes {', '.join(names)}", "let the server get them itself (images.stand_in, image_from)")
+
+
+def users_key() -> Iterator[Finding]:
+    """The key that logs in: in a file, or in an agent."""
     key = os.environ.get("SSH_KEY_FILE", "")
     if key:
         yield from readable_by_me_only("SSH_KEY_FILE", Path(key).expanduser())
@@ -226,16 +253,6 @@ def ssh(plan: EnvironmentPlan) -> Iterator[Finding]:
             yield ok(f"ssh-agent holds {len(held.stdout.splitlines())} key(s)")
         else:
             yield missing(f"a key in the ssh-agent: {(held.stdout or held.stderr).strip()}", "ssh-add /your/key")
-    host = plan.host
-    if host.host_key:
-        yield ok(f"the host key of {host.address} is pinned")
-    else:
-        port = f" -p {host.ssh_port}" if host.ssh_port != 22 else ""
-        yield missing(
-            f"host.host_key: without it any machine that answers as {host.address} is trusted",
-            f"what `ssh-keyscan{port} -t ed25519 {host.address}` says into the stack file, once the server's own"
-            " /etc/ssh/ssh_host_ed25519_key.pub says the same",
-        )
 
 
 def folders(root: Path | None) -> Iterator[Finding]:
@@ -269,11 +286,12 @@ def examine(stack: str) -> Iterator[Finding]:
         return
     root = ROOT / plan.host.layout.root
     if plan.runtime == "docker":
-        yield docker()
+        yield docker("the stack's runtime", "`runtime: process` in the stack file")
     if plan.host.local:
         yield from ports(plan, root)
     else:
-        yield from ssh(plan)
+        yield from ssh(stack, plan)
+        yield from pushed(plan)
     yield from folders(root if plan.host.local else None)
 
 

@@ -62,7 +62,8 @@ def block(
         f"    cpus: {service.resources.cpus:g}",
         "    healthcheck:",
         f"      test: [{', '.join(_text(word) for word in health_test(service))}]",
-        "      interval: 10s",
+        # hostctl judges a start itself, and often; this one watches, and each look starts a process.
+        "      interval: 30s",
         "      timeout: 3s",
         "      retries: 3",
         f"      start_period: {service.health_timeout:g}s",

@@ -9,7 +9,7 @@ from typing import Any
 from hostctl.assemble import Part, assemble
 from plan import catalog
 from plan.models import DatabasePlan, EnvironmentPlan, ExistingPlan, ServicePlan
-from plan.render import compose, process, registration
+from plan.render import compose, firewall, process, registration
 from plan.render.environment import States, gateway, key_prefix, secret_names, service_environment
 
 Definition = dict[str, Any]
@@ -59,6 +59,7 @@ def host_definition(plan: EnvironmentPlan) -> Definition:
             "install": plan.host.install_docker,
             "mirror": plan.host.packages_mirror or "",
         }
+        definition["firewall"] = firewall.firewall(plan)
     if plan.existing:
         definition["integrations"] = {one.name: _integration(one) for one in plan.existing}
     if registration.scraped(plan):

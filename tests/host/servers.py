@@ -83,8 +83,8 @@ class Server:
         """Service -> the HTTP status of its documented port, asked on the host."""
         ports = {service.name: service.port for service in self.plan().running}
         wanted = list(ports if names is None else names)
-        words = " ".join(f"http://127.0.0.1:{ports[name]}/health" for name in wanted)
-        said = self.host.run(f"curl -s -m 5 {words} -o /dev/null -w '%{{http_code}}\\n'", code=None)
+        words = " ".join(f"-o /dev/null http://127.0.0.1:{ports[name]}/health" for name in wanted)
+        said = self.host.run(f"curl -s -m 5 {words} -w '%{{http_code}}\\n'", code=None)
         return dict(zip(wanted, map(int, said.split()), strict=True))
 
     def all_healthy(self) -> bool:

@@ -306,7 +306,21 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(here: Daemon, server: Se
     _, said = build(here, server, image, tmp_path / "image", code=1)
     assert f"{image} can't be built" in said
     assert "COPY nothing" in said
-    assert server.docker.id(image) == ""
+    assert server.docker.images() == []
+
+
+def test_a_build_leaves_no_stage_of_it_behind(here: Daemon, server: Server, tmp_path: Path) -> None:
+    stages = "FROM scratch AS first\nCOPY program /one\nCOPY program /two\nFROM scratch\nCOPY --from=first /one /one\n"
+    image = stand_in(tmp_path / "image", "one", stages)
+    assert build(here, server, image, tmp_path / "image")[0] == "built"
+    tops = server.docker("images", "-q", "--no-trunc").stdout.split()
+    assert tops == [server.docker.id(image)]
+    assert server.answer("remove-image", "stand-in")["removed"] == [image]
+    assert server.docker.images() == []
+    # What failed half-way neither.
+    image = stand_in(tmp_path / "image", "two", stages + "COPY nothing /\n")
+    build(here, server, image, tmp_path / "image", code=1)
+    assert server.docker.images() == []
 
 
 def test_sources_that_change_while_it_runs_are_not_taken_for_the_planned_ones(

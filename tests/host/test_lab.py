@@ -15,7 +15,7 @@ from standin.databases import Target, check
 from tests.lab import images
 from tests.lab.host import FOREIGN, LabHost
 from tests.lab.kinds import SERVICES
-from tests.lab.lab import Lab, remove
+from tests.lab.lab import Lab
 from tests.lab.machine import LabError
 from tests.program_copy import REPOSITORY
 
@@ -215,13 +215,23 @@ def test_more_servers_on_demand_with_less_on_them(lab: Lab) -> None:
         assert not listens(host, 8080)
         assert host.ssh("docker-compose version --short").stdout.startswith("1.29.")
     finally:
-        remove(host.container)
+        lab.discard(host)
 
 
-def test_a_bare_server_has_no_docker(lab: Lab) -> None:
+@pytest.mark.timeout(400)  # builds its image
+def test_a_bare_server_has_no_docker_and_can_get_one(lab: Lab) -> None:
     host = lab.new_host("bare")
     try:
         assert host.ssh("command -v docker || python3 -c 'print(1)'").stdout == "1\n"
-        assert host.ssh("id -u").stdout == "0\n"
+        assert host.ssh("test -e /usr/bin/docker || id -u").stdout == "0\n"
+        install = "apt-get update -qq && apt-get install -yqq --no-install-recommends docker.io docker-compose"
+        said = host.ssh(f"export DEBIAN_FRONTEND=noninteractive; {install}", timeout=120)
+        assert "127.0.0.1:8099" in host.read("/etc/apt/sources.list"), said
+        assert host.ssh("systemctl is-active docker && docker-compose version --short").stdout[:11] == "active\n1.29"
+        host.load_image(images.tiny())
+        tiny(host, "ours", "-p", "8402:8000")
+        assert get(host, 8402) == "somebody else's\n"
+        host.reboot()
+        host.wait_for(lambda: listens(host, 8402), "the container is back")
     finally:
-        remove(host.container)
+        lab.discard(host)

@@ -13,8 +13,9 @@ import pytest
 from hostctl import files
 from hostctl.compose_files import STACK
 from hostctl.compose_runtime import ComposeRuntime
-from hostctl.definitions import ServiceDefinition, parse_host, parse_service
+from hostctl.definitions import parse_host, parse_service
 from hostctl.errors import HostctlError
+from hostctl.forms import ServiceDefinition
 from hostctl.layout import Layout, write_atomic, write_json
 from hostctl.runtime import FAILED, OLDER_SECRETS, OTHER_SETTINGS, RESTARTED, STARTED, UNCHANGED, Target
 from plan.render import definitions, host_files

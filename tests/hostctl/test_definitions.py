@@ -27,6 +27,7 @@ def service(change: Change | None = None) -> Any:
 def test_the_samples_are_sound() -> None:
     assert service()["launch"]["cwd"] == "."
     assert definitions.parse_host(samples.raw(samples.host()))["reloader"] == []
+    assert definitions.parse_host(samples.raw(samples.host()))["firewall"] is None
     assert definitions.parse_database(samples.raw(samples.database()), "mysql")["check"]["cwd"] == "."
 
 
@@ -112,6 +113,8 @@ def test_the_name_must_be_the_verbs() -> None:
         ({"files": {"a.conf": {"mode": "644"}}}, "files.a.conf.mode is '644': a mode is 4 octal digits"),
         ({"files": {"a.conf": {"mode": "0644"}}}, "the host's files are: a.conf"),
         ({"reloader": []}, "reloader must not be empty"),
+        ({"firewall": {"ssh_port": 22, "ports": []}}, "firewall.network is missing"),
+        ({"firewall": {}, "firwall": {}}, "firwall is unknown (did you mean firewall?)"),
     ],
 )
 def test_a_bad_host(changes: dict[str, Any], message: str) -> None:

@@ -41,6 +41,7 @@ def test_it_holds_all_that_it_needs(tmp_path: Path) -> None:
     assert "hostctl/docker-compose.in" in texts
     left_out = {f"hostctl/{name}" for name in (*pack.NOT_ON_HOSTS, "install.sh")}
     assert not left_out & set(archive.namelist())
+    assert "hostctl/blockchain-dao-firewall.service.in" in archive.namelist()
     (tmp_path / "hostctl.pyz").write_bytes(pack.pack())
     done = subprocess.run(
         [sys.executable, "-IS", tmp_path / "hostctl.pyz", "--root", tmp_path / "none", "observe"],

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hostctl import prerequisites, system_command
+from hostctl import apt_source, prerequisites, system_command
 from hostctl.errors import HostctlError
 from tests.hostctl.simulated_server import Machine
+from tests.standalone.conftest import until
 
 MIRROR = "https://mirrors.example/debian"
 STALE = (100, "W: old\nE: The repository 'x bookworm-updates Release' does not have a Release file.")
@@ -90,6 +94,13 @@ class TestApt:
         assert machine.calls() == ["systemctl enable docker"]
         assert machine.seen()[0]["argv"] == ["systemctl", "enable", "--now", "docker"]
 
+    def test_one_that_is_not_set_up_yet_is_set_up_first(self, machine: Machine) -> None:
+        machine.program("dockerd")
+        machine.program("docker-compose")
+        machine.answers("service", "run", (5, "Failed to resolve group docker"))
+        assert ensure(machine) == ["Docker started"]
+        assert machine.calls() == ["service docker start", "dpkg", "service docker start"]
+
     def test_one_that_stays_down_is_told(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(prerequisites, "_START_SECONDS", 0.3)
         machine.program("service", "#!/bin/sh\nexit 0\n")
@@ -161,7 +172,7 @@ class TestMirror:
             options = dict(word.split("=", 1) for word in call["argv"] if word.startswith("Dir::"))
             assert options["Dir::Etc::SourceParts"] == "-"
             folders = {value for name, value in options.items() if name != "Dir::Etc::SourceParts"}
-            assert all(value.startswith(f"{machine.home}/tmp/hostctl-apt-{os.getpid()}-") for value in folders)
+            assert all(value.startswith(f"{machine.home}/tmp/hostctl-apt-") for value in folders)
             assert call["sources"].splitlines() == [
                 f"deb [signed-by={machine.keyring}] {MIRROR} bookworm main",
                 f"deb [signed-by={machine.keyring}] {MIRROR} bookworm-updates main",
@@ -187,16 +198,33 @@ class TestMirror:
         assert "failed: E: no" in refusal(machine, mirror=MIRROR)
 
     def test_a_killed_run_is_cleaned_up_after_by_the_next(self, machine: Machine) -> None:
-        dead, alive = (
-            machine.home / "tmp" / "hostctl-apt-99999999-x",
-            machine.home / "tmp" / f"hostctl-apt-{os.getppid()}-y",
-        )
-        other = machine.home / "tmp" / "hostctl-apt-mine"
-        for folder in (dead, alive, other):
+        left, at_work, strange = (machine.home / "tmp" / f"hostctl-apt-{name}" for name in ("left", "at-work", "x"))
+        for folder in (left, at_work, strange):
             folder.mkdir()
             (folder / "sources.list").touch()
-        ensure(machine)
-        assert machine.left_behind() == sorted([alive.name, other.name])
+        (left / "held").touch()
+        with (at_work / "held").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            ensure(machine)
+            assert machine.left_behind() == sorted([at_work.name, strange.name])
+
+    def test_what_a_killed_run_started_keeps_its_folder(self, machine: Machine) -> None:
+        """apt inherits the lock: it is held as long as the last of them works."""
+        told = machine.home / "told"
+        killed = os.fork()
+        if not killed:
+            opened = apt_source.source(MIRROR)
+            apt = subprocess.Popen(["/bin/sleep", "60"], pass_fds=opened.__enter__().held)
+            told.write_text(str(apt.pid))
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(killed, 0)
+        (folder,) = machine.left_behind()
+        try:
+            ensure(machine)
+            assert machine.left_behind() == [folder]
+        finally:
+            os.kill(int(told.read_text()), signal.SIGKILL)
+        until(lambda: apt_source._sweep() or not machine.left_behind())
 
     def test_another_distribution(self, machine: Machine) -> None:
         machine.os_release("linuxmint", "wilma", "Linux Mint 22")

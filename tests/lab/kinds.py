@@ -26,7 +26,8 @@ SERVICES: dict[str, dict[str, list[int]]] = {
         "prometheus": [9514],
         "grafana": [9515],
     },
-    "bare": {},
+    # Neither Docker nor databases, but a mirror of Debian that has Docker (http://127.0.0.1:8099/debian).
+    "bare": {"mirror": [8099]},
 }
 
 #: Kind -> target of server/Dockerfile.

@@ -43,14 +43,24 @@ def checkout() -> str:
     return hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:6]
 
 
+def name_of(which: str) -> str:
+    """The name of one of this checkout's labs."""
+    return f"bd-lab-{checkout()}-{which}"
+
+
+def kept_folder(which: str) -> Path:
+    """Where a kept lab's keys are."""
+    return REPOSITORY / "build/lab" / which
+
+
 class Lab:
     """Hosts by name. `kept`: it outlives this process and is found again under its name."""
 
     def __init__(self, kept: str = "") -> None:
         self.kept = bool(kept)
-        self.name = f"bd-lab-{checkout()}-{kept or os.getpid()}"
+        self.name = name_of(kept or str(os.getpid()))
         self.hosts: dict[str, LabHost] = {}
-        folder = REPOSITORY / "build/lab" / kept if kept else Path(tempfile.mkdtemp(prefix="bd-lab-"))
+        folder = kept_folder(kept) if kept else Path(tempfile.mkdtemp(prefix="bd-lab-"))
         self.keys = Keys(folder)
         self._labels = {LABEL: self.name, f"{LABEL}.key": self.keys.public.split()[1]}
         if not kept:
@@ -60,17 +70,17 @@ class Lab:
 
     # --- hosts ---
 
-    def start(self, *kinds: str) -> None:
-        """The hosts of these kinds, beside each other, each reset when it ran already."""
+    def start(self, *kinds: str, reset: bool = True) -> None:
+        """The hosts of these kinds, beside each other; with `reset` those that ran already are bare again."""
         for image in {IMAGES[kind] for kind in kinds}:
             images.server(image)
         with ThreadPoolExecutor(len(kinds)) as pool:
-            list(pool.map(self.host, kinds))
+            list(pool.map(lambda kind: self.host(kind, reset), kinds))
 
-    def host(self, kind: str) -> LabHost:
+    def host(self, kind: str, reset: bool = True) -> LabHost:
         """The one host of a kind that tests share: started when it doesn't run, found when it was kept."""
         if kind not in self.hosts:
-            self.hosts[kind] = self._find(kind) or self.new_host(kind, name=kind)
+            self.hosts[kind] = self._find(kind, reset) or self.new_host(kind, name=kind)
         return self.hosts[kind]
 
     def new_host(self, kind: str, *, without: tuple[str, ...] = (), name: str = "") -> LabHost:
@@ -104,7 +114,7 @@ class Lab:
             words += ["--label", f"{key}={value}"]
         return [*words, *RIGHTS, "-e", f"LAB={json.dumps(settings)}", images.server(IMAGES[host.kind])]
 
-    def _find(self, kind: str) -> LabHost | None:
+    def _find(self, kind: str, reset: bool) -> LabHost | None:
         """A kept host that still fits: same image, same key, its disk still mounted. Others are removed."""
         container = f"{self.name}-{kind}"
         found = call(docker_words("inspect", container))
@@ -122,8 +132,14 @@ class Lab:
         if not about["State"]["Running"]:
             docker("start", container)
         host.wait_ready()
-        host.reset()
+        if reset:
+            host.reset()
         return host
+
+    def discard(self, host: LabHost) -> None:
+        """Remove one host before the others."""
+        remove(host.container)
+        self.hosts = {name: one for name, one in self.hosts.items() if one is not host}
 
     # --- the network ---
 
@@ -152,6 +168,11 @@ class Lab:
         if not self.kept:
             remove_lab(self.name)
             shutil.rmtree(self.keys.folder, ignore_errors=True)
+
+
+def labs() -> list[str]:
+    """The names of all labs on this machine."""
+    return sorted(set(_listed("ps", "-a", f'{{{{.Label "{LABEL}"}}}}')))
 
 
 def remove_lab(name: str) -> None:

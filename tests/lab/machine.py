@@ -22,9 +22,9 @@ SOCKET = Path("/var/run/docker.sock")
 LOG = Path("/var/log/blockchain-dao-lab-dockerd.log")
 PID_FILE = Path("/run/blockchain-dao-lab-dockerd.pid")
 START_SECONDS = 60.0
+DAEMON = ["dockerd"]
 NEEDS = {
     "dockerd": "docker.io",
-    "containerd": "containerd",
     "debootstrap": "debootstrap",
     "ssh": "openssh-client",
     "ssh-agent": "openssh-client",
@@ -91,7 +91,7 @@ def _start_docker() -> str | None:
         return None
     with LOG.open("ab") as log:
         daemon = subprocess.Popen(
-            ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+            DAEMON, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
         )
     PID_FILE.write_text(str(daemon.pid))
     deadline = time.monotonic() + START_SECONDS

@@ -101,7 +101,9 @@ def test_images_of_one_repository_have_names_of_their_own() -> None:
     }
 
 
-names = st.from_regex(r"\A(r\.example(:5000)?/)?[a-z]{1,8}(/[a-z]{1,8})?:[a-z0-9.]{1,12}(@sha256:[0-9a-f]{64})?\Z")
+names = st.from_regex(
+    r"\A(r\.example(:5000)?/)?[a-z]{1,8}(/[a-z]{1,8})?:[a-z0-9][a-z0-9.]{0,11}(@sha256:[0-9a-f]{64})?\Z"
+)
 
 
 @given(st.lists(st.tuples(names, st.sampled_from([None, "registry", "push"])), max_size=4), st.booleans())

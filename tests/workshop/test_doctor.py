@@ -125,7 +125,28 @@ class TestRemote:
         assert done.returncode == 1
         for gap in ("the stack's passphrase (`make preview` works without)", "an SSH key", "host.host_key"):
             assert f"MISSING {gap}" in done.stdout
+        assert "cure: `make trust STACK=tencent` shows the server's keys" in done.stdout
         assert done.stdout.splitlines()[-1] == "tencent: 3 missing"
+
+    def test_without_an_ssh_client(self, real: Project) -> None:
+        done = doctor(real, "tencent", PATH=str(real.programs))
+        assert "MISSING ssh\n        cure: Debian/Ubuntu: apt-get install openssh-client" in done.stdout
+        real.program("ssh", "#!/bin/sh\n")
+        done = doctor(real, "tencent", PATH=str(real.programs))
+        assert f"ok      ssh ({real.programs}/ssh)" in done.stdout
+
+    def test_docker_here_is_asked_for_only_where_images_are_pushed(self, real: Project) -> None:
+        real.program("docker", "#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
+        assert "Cannot connect" not in doctor(real, "tencent").stdout
+        path = real.folder / "Pulumi.tencent.yaml"
+        path.write_text(f"{path.read_text()}\n  blockchain-dao:images: {{stand_in: push}}\n")
+        assert "MISSING docker's daemon: Cannot connect to the Docker daemon" in doctor(real, "tencent").stdout
+        (real.programs / "docker").unlink()
+        done = doctor(real, "tencent", PATH=str(real.programs))
+        assert "MISSING docker (it pushes blockchain-dao/stand-in:" in done.stdout
+        assert "or let the server get them itself (images.stand_in, image_from)" in done.stdout
+        real.program("docker", "#!/bin/sh\necho 27.1\n")
+        assert "ok      docker 27.1" in doctor(real, "tencent").stdout
 
     def test_ready(self, real: Project, tmp_path: Path) -> None:
         self.pin(real)
@@ -135,6 +156,7 @@ class TestRemote:
             path.chmod(0o600)
         done = doctor(real, "tencent", SSH_KEY_FILE=str(key), PULUMI_CONFIG_PASSPHRASE_FILE=str(phrase))
         assert done.returncode == 0, done.stdout
+        assert "ok      the host key of 101.33.251.158 is pinned: 256 SHA256:" in done.stdout
         assert done.stdout.splitlines()[-1] == "tencent: ready"
 
     def test_files_that_others_can_read(self, real: Project, tmp_path: Path) -> None:

@@ -74,11 +74,14 @@ def test_no_command_goes_through_a_shell() -> None:
                 ), f"{path}:{node.lineno}: shell=True"
 
 
+def is_shell_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        return SHEBANG.match(file.readline()) is not None
+
+
 def test_shell_scripts_stop_at_an_error_and_can_be_run() -> None:
     for path in files():
-        with path.open("rb") as file:
-            first = file.readline()
-        if SHEBANG.match(first) and "tests" not in path.parts:
+        if is_shell_script(path) and "tests" not in path.parts:
             assert re.search(r"^set -[a-z]*e", path.read_text(), re.MULTILINE), f"{path}: no `set -e`"
             assert os.access(path, os.X_OK), f"{path}: not executable"
 
@@ -92,5 +95,5 @@ def test_check_looks_at_every_shell_script() -> None:
         text=True,
         check=True,
     ).stdout.split()
-    scripts = {str(p.relative_to(REAL)) for p in files() if p.suffix == ".sh" or p.name == "run"}
+    scripts = {str(path.relative_to(REAL)) for path in files() if path.suffix == ".sh" or is_shell_script(path)}
     assert {name for name in scripts if not name.startswith("tests/")} == set(listed)

@@ -1,8 +1,8 @@
 """Stand-ins for what runs on the servers already and isn't ours: `standins.py NAME PORT…`, one process each.
 
 They answer what a check of that thing asks, and no more: Neo4j a login and a query over HTTP and Bolt's greeting,
-Elasticsearch and Weaviate who they are, Consul its agent's registry, all others their health. Each says that it is a
-stand-in.
+Elasticsearch and Weaviate who they are, Consul its agent's registry, a mirror its files, all others their health. Each
+says that it is a stand-in.
 """
 
 import base64
@@ -11,11 +11,13 @@ import json
 import socketserver
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 PASSWORDS = Path("/etc/lab.json")
 CONSUL = Path("/var/lib/lab-consul.json")
+MIRROR = "/srv/mirror"
 BOLT_MAGIC = b"\x60\x60\xb0\x17"
 BOLT_4_4 = b"\x00\x00\x04\x04"
 
@@ -190,6 +192,8 @@ OTHER = {("neo4j", 1): Bolt, ("consul", 0): Silent, ("consul", 2): Silent}
 
 def listener(name, index, port, consul):
     """The listening server for a thing's port number `index`."""
+    if name == "mirror":
+        return HttpListener(("0.0.0.0", port), partial(http.server.SimpleHTTPRequestHandler, directory=MIRROR))
     if (name, index) in OTHER:
         return Listener(("0.0.0.0", port), OTHER[name, index])
     routes = consul.routes if name == "consul" else HTTP.get(name) or health(name)
