@@ -63,7 +63,7 @@ class ReusedDatabase(pulumi.ComponentResource):
         # The admin's first: with it the user's password is changed before services get a new one.
         for owner, password in ((args.database.admin_secret, args.admin_password), (name, args.password)):
             if password is not None:
-                written = _secret(owner, password, target, child)
+                written = remote.secret(owner, password, target, child)
                 child = pulumi.ResourceOptions(parent=self, depends_on=written)
         check = remote.CommandArgs(
             target=target,
@@ -72,18 +72,6 @@ class ReusedDatabase(pulumi.ComponentResource):
             delete=remote.removal(target, "remove-database", name),
         )
         remote.run(f"{name}-check", check, child)
-
-
-def _secret(
-    owner: str, password: pulumi.Output[str], target: Target, opts: pulumi.ResourceOptions
-) -> pulumi.CustomResource:
-    put = remote.CommandArgs(
-        target=target,
-        create=remote.hostctl(target, "secrets", owner),
-        stdin=pulumi.Output.secret(password.apply(lambda value: json.dumps({"PASSWORD": value}))),
-        delete=remote.removal(target, "remove-secrets", owner),
-    )
-    return remote.run(f"{owner}-secrets", put, opts)
 
 
 def state_of(label: str) -> DatabaseState:

@@ -15,13 +15,14 @@ from components.docker import Place
 from components.edition import Edition, EditionArgs
 from components.host import Host, HostArgs
 from components.image import HostImage, RegistryLogin, RegistryLoginArgs, host_image
+from components.integration import Integration, IntegrationArgs
 from components.observation import Observation, from_sources
 from components.outputs import together
 from components.remote import Target
 from components.service import BlockchainService, BlockchainServiceArgs
-from plan.catalog import database_prefix
+from plan.catalog import CONSUL, database_prefix
 from plan.images import REGISTRY, images_of
-from plan.models import EnvironmentPlan, ServicePlan
+from plan.models import EnvironmentPlan, ExistingPlan, ServicePlan
 from plan.render import database_definition, host_definition, service_definition
 from plan.summary import costs, endpoint, ports
 
@@ -79,6 +80,9 @@ class Environment(pulumi.ComponentResource):
         # The databases' client is the stand-in's image.
         client = [*first, *(one for image, one in images.items() if image == plan.images.stand_in)]
         stores = {database.name: self._database(database.name, client) for database in plan.databases}
+        others = [self._integration(existing, first) for existing in plan.existing]
+        if place is None and CONSUL in args.secrets:  # services are registered with its token
+            first += [one for one, existing in zip(others, plan.existing, strict=True) if existing.name == CONSUL]
         credentials = self._credentials(first) if place is None else []
         self._services(place, first, images, stores, credentials)
         self._edition([*first, *images.values()], stores)
@@ -89,7 +93,7 @@ class Environment(pulumi.ComponentResource):
         self.chains = pulumi.Output.from_input([chain.name for chain in plan.chains])
         self.mode = pulumi.Output.from_input(str(plan.mode))
         self.monthly_cost_yuan = pulumi.Output.from_input(plan.monthly_cost_yuan)
-        self.notices = self._notices(stores)
+        self.notices = self._notices([*(one.notice for one in stores.values()), *(one.notice for one in others)])
         self.register_outputs(self.outputs())
 
     def outputs(self) -> dict[str, pulumi.Output[Any]]:
@@ -146,6 +150,17 @@ class Environment(pulumi.ComponentResource):
             users=tuple(service.name for service in plan.running if name in service.databases),
         )
         return ReusedDatabase(name, given, self._child(first))
+
+    def _integration(self, existing: ExistingPlan, first: Sequence[pulumi.Resource]) -> Integration:
+        args = self._args
+        managed = self._plan.runtime != "docker"
+        given = IntegrationArgs(
+            existing=existing,
+            target=self._target,
+            label=args.observation.integration(existing.name),
+            token=args.secrets.get(CONSUL) if managed and existing.name == CONSUL else None,
+        )
+        return Integration(existing.name, given, self._child(first))
 
     def _service_args(
         self, service: ServicePlan, place: Place | None, stores: Mapping[str, ReusedDatabase]
@@ -220,8 +235,8 @@ class Environment(pulumi.ComponentResource):
             }
         )
 
-    def _notices(self, stores: Mapping[str, ReusedDatabase]) -> pulumi.Output[list[str]]:
-        """The plan's, where nobody looked why not, and databases that aren't had as planned; each is logged."""
+    def _notices(self, of_others: Sequence[pulumi.Output[str]]) -> pulumi.Output[list[str]]:
+        """The plan's, where nobody looked why not, and what isn't had as planned (`of_others`); each is logged."""
         said = [str(notice) for notice in self._plan.notices]
         said += [
             f"databases.{name}: was not asked: its password can't be opened without the stack's passphrase"
@@ -231,13 +246,13 @@ class Environment(pulumi.ComponentResource):
         for text in said:
             pulumi.log.info(text, self)
 
-        def with_databases(found: list[str]) -> list[str]:
+        def with_others(found: list[str]) -> list[str]:
             warnings = [text for text in found if text]
             for text in warnings:
                 pulumi.log.warn(text, self)
             return said + warnings
 
-        return pulumi.Output.all(*(store.notice for store in stores.values())).apply(with_databases)
+        return pulumi.Output.all(*of_others).apply(with_others)
 
 
 def observation_notices(observation: Observation, address: str) -> list[str]:

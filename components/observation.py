@@ -56,6 +56,12 @@ class Observation:
         """An image's label; None where nobody looked."""
         return self._named("images", name)
 
+    def integration(self, name: str) -> pulumi.Output[str] | None:
+        """Whether something that is somebody else's answers; empty when nobody has asked it yet."""
+        if self.labels is None:
+            return None
+        return self.labels.apply(lambda found: str(found.get("integrations", {}).get(name, "")))
+
     def _named(self, kind: str, name: str) -> pulumi.Output[str] | None:
         if self.labels is None:
             return None

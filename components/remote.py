@@ -7,6 +7,7 @@ data travels on stdin; the key comes from ssh-agent, never through `connection`.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,6 +137,19 @@ def answer(made: pulumi.CustomResource) -> pulumi.Output[str]:
     """What a command said on stdout, once it has run; nothing in a preview of its first time."""
     said: pulumi.Output[str | None] = cast("command.local.Command | command.remote.Command", made).stdout
     return said.apply(lambda text: text or "")
+
+
+def secret(
+    owner: str, password: pulumi.Output[str], target: Target, opts: pulumi.ResourceOptions
+) -> pulumi.CustomResource:
+    """Make the file of one owner's password on the host a resource (D6)."""
+    put = CommandArgs(
+        target=target,
+        create=hostctl(target, "secrets", owner),
+        stdin=pulumi.Output.secret(password.apply(lambda value: json.dumps({"PASSWORD": value}))),
+        delete=removal(target, "remove-secrets", owner),
+    )
+    return run(f"{owner}-secrets", put, opts)
 
 
 def read(words: Sequence[str], stdin: pulumi.Input[str]) -> pulumi.Output[str]:

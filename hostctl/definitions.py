@@ -30,6 +30,7 @@ MODE = re.compile(r"0[0-7]{3}")
 URL = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}(/[!-~]*)?")
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
 ADDRESS = re.compile(r"[0-9a-fA-F.:/]{2,49}")
+HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}|[0-9a-fA-F:.]{2,45}")
 MIRROR = re.compile(r"(https?://[!-~]+)?")
 OUR_FOLDERS = ("bin", "lib", "state", "secrets", "logs", "data", "run")
 
@@ -77,7 +78,17 @@ _service = schema.record(
         ),
         "stop": schema.record({"grace_seconds": schema.number(0, 3600)}),
     },
-    {"secrets": schema.listing(_name), "reload": schema.listing(_path)},
+    {
+        "secrets": schema.listing(_name),
+        "reload": schema.listing(_path),
+        "register": schema.record(
+            {
+                "consul": schema.text(URL, "it must look like http://127.0.0.1:8500"),
+                "address": schema.text(HOST, "not the name or address of a machine"),
+                "tags": schema.listing(schema.text(empty=False)),
+            }
+        ),
+    },
 )
 _host = schema.record(
     {
@@ -98,6 +109,16 @@ _host = schema.record(
                 "subnet": schema.text(ADDRESS, "not a network"),
                 "gateway": schema.text(ADDRESS, "not an address"),
             }
+        ),
+        "integrations": schema.mapping(
+            _name,
+            schema.record(
+                {
+                    "host": schema.text(HOST, "not the name or address of a machine"),
+                    "ports": schema.listing(schema.whole(1, 65535), least=1),
+                    "when_missing": schema.one_of("notice", "fail"),
+                }
+            ),
         ),
         "prerequisites": schema.record(
             {},
@@ -158,6 +179,7 @@ def parse_service(raw: bytes, name: str) -> ServiceDefinition:
     value = _checked(raw, _service, "the service's definition", name)
     value.setdefault("secrets", [])
     value.setdefault("reload", [])
+    value.setdefault("register", None)
     _require_for_services(value)
     defaults: Dict[str, Any] = {"argv": [], "cwd": ".", "image": "", "bind": "127.0.0.1", "resources": {}}
     value["launch"] = dict(defaults, **value["launch"])
@@ -179,6 +201,7 @@ def parse_host(raw: bytes) -> HostDefinition:
     value.setdefault("reloader", [])
     value.setdefault("prerequisites", {})
     value.setdefault("compose", None)
+    value.setdefault("integrations", {})
     value.setdefault("firewall", None)
     taken = sorted(set(value["files"]) & set(OUR_FOLDERS))
     if taken:

@@ -7,7 +7,19 @@ import shutil
 import time
 from typing import Any, Dict, List, Optional
 
-from hostctl import RUNTIMES, audit, compose_program, files, firewall, prerequisites, recovery, service, transaction
+from hostctl import (
+    RUNTIMES,
+    audit,
+    compose_program,
+    files,
+    firewall,
+    integrations,
+    prerequisites,
+    recovery,
+    registry,
+    service,
+    transaction,
+)
 from hostctl.console import say
 from hostctl.context import Context, HostRecord
 from hostctl.errors import BadInput, HostctlError, RuntimeRefused
@@ -30,6 +42,7 @@ def converge(context: Context, definition: HostDefinition, observed: Optional[st
     problems = runtime.host_problems(definition)
     if problems:
         raise BadInput("the host's definition: " + "; ".join(problems))
+    found = integrations.require(definition["integrations"])
     ready = _make_ready(context, definition)
     context.layout.make()
     with context.lock.held():
@@ -44,7 +57,8 @@ def converge(context: Context, definition: HostDefinition, observed: Optional[st
         _await_all(context)
     seconds = round(time.monotonic() - began, 2)
     audit.record(context.layout, "host", definition["name"], "; ".join(words) or "converged", seconds=seconds)
-    return {"name": definition["name"], "generation": after["generation"], "root": str(context.layout.root)}
+    told = {"name": definition["name"], "generation": after["generation"], "root": str(context.layout.root)}
+    return dict(told, integrations=found) if found else told
 
 
 def _make_ready(context: Context, definition: HostDefinition) -> List[str]:
@@ -137,6 +151,8 @@ def _await_all(context: Context) -> None:
 def _remove_everything(context: Context) -> None:
     layout = context.layout
     context.runtime.stop_everything()
+    for name in context.store.names():
+        registry.after_down(context, name, context.store.good(name))
     if context.host()["definition"]["compose"] is not None:
         compose_program.remove_shim()
         for word in firewall.remove(layout):

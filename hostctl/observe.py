@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from hostctl import client, docker_api, files, firewall, images, secretfiles
+from hostctl import client, docker_api, files, firewall, images, integrations, registry, secretfiles
 from hostctl.compose_files import STACK
 from hostctl.context import Context
 from hostctl.forms import DatabaseDefinition, ObserveInput
@@ -44,6 +44,7 @@ def observe(context: Context, wanted: ObserveInput) -> Dict[str, Any]:
         **({"images": found} if found else {}),
         "secrets": secretfiles.labels(context) if record is not None else {},
         "databases": {**checks.labels(), **(_listening(context) if server else {})},
+        "integrations": integrations.check(record["definition"].get("integrations") or {}) if record else {},
         "absent": absent,
         "adopts": _to_adopt(wanted["containers"]),
         "now": int(time.time()),
@@ -85,6 +86,7 @@ class _Seen:
         self._parts = files.contributions(context, self._services)
         self._texts: Texts = files.present(context)
         self._processes = context.runtime.processes()
+        self._registered = registry.Registered(context)
 
     def host(self) -> str:
         """The host's own label."""
@@ -135,7 +137,7 @@ class _Seen:
         process = (self._processes or {}).get(name)
         if process is None or not _runs(process):
             return "process not running"
-        return self._runs_otherwise(name, record, process)
+        return self._runs_otherwise(name, record, process) or self._registered.differs(name, self._services.get(name))
 
     def _runs_otherwise(self, name: str, record: Record, process: Process) -> str:
         definition = self._services.get(name)

@@ -16,6 +16,10 @@ from hostctl.identity import program_of
 
 _EVERYTHING = ("::", "*", "")  # `::` takes IPv4 as well, as a rule
 _LISTEN = "0A"
+_CURE = "end that, or choose another port"
+# Newer versions take more ports than Consul used to; the service keeps its documented one (D8).
+_CONSUL = re.compile(r"\bconsul\b", re.IGNORECASE)
+_CONSULS = "set Consul's ports (grpc_tls, ...) in its configuration, for example `ports { grpc_tls = -1 }` (D8)"
 
 
 class Listener(NamedTuple):
@@ -50,7 +54,7 @@ def strangers(
 
 def sentence(port: int, holder: str) -> str:
     """What to tell of a port that somebody else holds."""
-    return "port %d is taken by %s: end that, or choose another port" % (port, holder)
+    return "port %d is taken by %s: %s" % (port, holder, _CONSULS if _CONSUL.search(holder) else _CURE)
 
 
 def bind_address(definition: ServiceDefinition) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-from hostctl import audit, files, recovery, transaction
+from hostctl import audit, files, recovery, registry, transaction
 from hostctl.console import say
 from hostctl.context import Context
 from hostctl.errors import BadInput, HostctlError, Interrupted
@@ -34,16 +34,18 @@ def up(context: Context, definition: ServiceDefinition, observed: Optional[str])
     verdict = _await_health(context, definition, result)
     if not verdict.healthy:
         _roll_back(context, definition, result, verdict, began)
+    warning = registry.after_healthy(context, definition)
     generation = context.store.commit(name, observed)
     seconds = time.monotonic() - began
     say("%s: %s, generation %d, healthy after %.1f s" % (name, result["outcome"], generation, seconds))
     audit.record(context.layout, "up", name, result["outcome"], generation=generation, seconds=round(seconds, 2))
-    return {
+    told = {
         "name": name,
         "generation": generation,
         "digest": definition["digest"],
         "outcome": result["outcome"],
     }
+    return dict(told, warning=warning) if warning else told
 
 
 def down(context: Context, name: str) -> Dict[str, Any]:
@@ -51,12 +53,14 @@ def down(context: Context, name: str) -> Dict[str, Any]:
     began = time.monotonic()
     if not context.on_host() or context.store.record(name) is None:
         return {"name": name, "outcome": "absent"}
+    good = context.store.good(name)
     result = _submit(context, name, None)
     if result["error"] or result["outcome"] == FAILED:
         _fail(context, "down", name, began, result["error"] or result["detail"])
     audit.record(context.layout, "down", name, "removed", seconds=round(time.monotonic() - began, 2))
     say("%s: stopped and removed" % name)
-    return {"name": name, "outcome": "removed"}
+    warning = registry.after_down(context, name, good)
+    return dict({"name": name, "outcome": "removed"}, **({"warning": warning} if warning else {}))
 
 
 def restart(context: Context, name: str) -> Dict[str, Any]:

@@ -49,7 +49,7 @@ def build_plan(stack: str, settings: Settings, stand_in_image: str = catalog.STA
         host=_host(stack, settings.host),
         services=tuple(in_dependency_order(services)),
         databases=tuple(_database(name, given, settings) for name, given in settings.databases.items()),
-        existing=tuple(ExistingPlan(name, given.ports, _resources(given)) for name, given in settings.existing.items()),
+        existing=tuple(_existing(name, given, settings) for name, given in settings.existing.items()),
         editions=tuple(_edition(name, settings, images) for name in settings.editions),
         edition=settings.edition,
         allow_stand_in=settings.allow_stand_in,
@@ -234,7 +234,7 @@ def _database(name: str, given: Database, settings: Settings) -> DatabasePlan:
         name=name,
         kind=kind,
         host=host,
-        local=given.host is None or same_address(given.host, settings.host.address) or is_loopback(given.host),
+        local=_is_here(given.host, settings),
         port=given.port,
         ports=given.ports,
         user=given.user if given.user is not None else users.get(kind, ""),
@@ -247,6 +247,23 @@ def _database(name: str, given: Database, settings: Settings) -> DatabasePlan:
         resources=_resources(given),
         kind_given=given.kind is not None,
     )
+
+
+def _existing(name: str, given: Existing, settings: Settings) -> ExistingPlan:
+    local = _is_here(given.host, settings)
+    return ExistingPlan(
+        name=name,
+        ports=given.ports,
+        resources=_resources(given) if local else Resources(),
+        host=LOOPBACK if given.host is None or local else given.host,
+        local=local,
+        when_missing=given.when_missing,
+    )
+
+
+def _is_here(host: str | None, settings: Settings) -> bool:
+    """Whether what is at `host` is on the stack's own host."""
+    return host is None or same_address(host, settings.host.address) or is_loopback(host)
 
 
 _DEFAULT_USERS: Mapping[str, str] = {"mysql": "root", "postgres": "postgres", "neo4j": "neo4j"}

@@ -100,6 +100,9 @@ RESERVED: Final[tuple[tuple[PortRange, str], ...]] = (
 """Ports that the documents say are taken, on every host (P6)."""
 
 CONSUL: Final = "consul"
+CONSUL_HTTP: Final = 8500
+"""The port of Consul's HTTP API, unless only others are listed."""
+PROMETHEUS: Final = "prometheus"
 CONSUL_DEFAULTS: Final[tuple[int, ...]] = (8300, 8301, 8302, 8500, 8600)
 """What Consul takes where it runs, whether the stack file lists it or not (D8)."""
 CONSUL_NEWER: Final = 8503

@@ -147,6 +147,11 @@ class ExistingPlan:
     name: str
     ports: tuple[int, ...]
     resources: Resources
+    host: str = LOOPBACK
+    """Where it is asked, as the stack's host sees it."""
+    local: bool = True
+    """Whether it is on the stack's own host, so that its ports count there."""
+    when_missing: Literal["notice", "fail"] = "notice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +266,10 @@ class EnvironmentPlan:
         active = self.active_edition
         return self.services + (active.members if active else ())
 
+    def beside(self, name: str) -> ExistingPlan | None:
+        """What of that name runs on the stack's own host already."""
+        return next((one for one in self.existing if one.name == name and one.local), None)
+
     def database(self, name: str) -> DatabasePlan:
         """The database of that name; KeyError when the plan has none."""
         for database in self.databases:
@@ -290,5 +299,5 @@ class EnvironmentPlan:
                 for port in database.ports:
                     yield Listener(port, database.name, f"{key}.ports", False)
         for existing in self.existing:
-            for port in existing.ports:
+            for port in existing.ports if existing.local else ():
                 yield Listener(port, existing.name, f"existing.{existing.name}.ports", False)

@@ -109,22 +109,16 @@ def _echoes_of_what_is_opened(place: tuple[str, ...], said: str, path: Path) -> 
             return "no settings" in said
         case ("databases",):
             return place[-1] == "databases" or place[0] == "secrets"
-        case ("databases" | "secrets" | "existing", *_):
-            return _echoes_login(place, path)
-        case _:
-            return False
-
-
-def _echoes_login(place: Path, path: Path) -> bool:
-    """Whether a problem at `place` may be only that a secret, or what it opens, couldn't be read."""
-    match path:
         case ("databases", name, *_):
             return place in (("secrets", name), ("secrets", f"{name}{ADMIN_SECRET}")) or place[:2] == path[:2]
         case ("secrets", *name):
+            # What lacks a secret may only lack the one that can't be read.
             whose = "".join(name).removesuffix(ADMIN_SECRET)
             return place[0] == "databases" and place[-1] == "admin" and whose in ("", place[1])
-        case _:
+        case ("existing", *_):
             return place == ("secrets", CONSUL)
+        case _:
+            return False
 
 
 def read_settings(values: dict[str, Any]) -> Reading:

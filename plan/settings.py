@@ -169,6 +169,10 @@ class Existing(Strict):
     """A service that already runs on the host: reused, integrated with, or only known to be there (P2, P3, D20)."""
 
     ports: tuple[Port, ...] = Field(min_length=1, description="the ports that it owns")
+    host: Address | None = Field(default=None, description="where it is; the stack's host otherwise")
+    when_missing: Literal["notice", "fail"] = Field(
+        default="notice", description="what happens when it doesn't answer: a notice, or an error"
+    )
     cpus: Cores = Field(default=0, description="CPU cores that it takes")
     memory: Bytes = Field(default=0, description="memory that it takes")
     disk: Bytes = Field(default=0, description="disk that it takes")

@@ -31,7 +31,7 @@ def sub_range(plan: EnvironmentPlan, service: ServicePlan) -> PortRange | None:
 
 def consul_ports(plan: EnvironmentPlan) -> tuple[int, ...]:
     """What Consul takes unlisted, where it runs (D8)."""
-    runs = any(existing.name == catalog.CONSUL for existing in plan.existing)
+    runs = any(existing.name == catalog.CONSUL and existing.local for existing in plan.existing)
     return catalog.CONSUL_DEFAULTS if runs else ()
 
 

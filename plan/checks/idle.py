@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from plan.catalog import CONSUL, PROMETHEUS
 from plan.models import EnvironmentPlan, ServicePlan
 from plan.problems import Notice, Problem
 from plan.render.process import INTERPRETERS
@@ -29,6 +30,10 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
 def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
     """What waits for another runtime: a stack may change its runtime back and forth."""
     yield from _about_installs(plan)
+    for existing in plan.existing:
+        if existing.name in (CONSUL, PROMETHEUS) and not existing.local:
+            text = f"services are told to the {existing.name} of their own host only, so to none here"
+            yield Notice(f"existing.{existing.name}.host", text)
     if plan.runtime == "process":
         return
     for service in plan.services:

@@ -35,6 +35,8 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
             yield Problem(f"databases.{database.name}.container", wrong, "write its name, for example test-mysql")
     openable = {database.name for database in plan.databases} | {chain.name for chain in plan.chains}
     openable |= {database.admin_secret for database in plan.databases if database.admin is not None}
+    if plan.beside(catalog.CONSUL) is not None:
+        openable.add(catalog.CONSUL)
     if plan.images.login is not None:
         openable.add(REGISTRY)
     for name in sorted(set(plan.secret_names) - openable):

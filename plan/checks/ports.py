@@ -39,7 +39,7 @@ def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
             if other.first != other.last and one.overlaps(other):
                 yield Notice(key, f"{one} of {owner} overlaps {other} of {other_owner}; only ports may not (D15)")
     yield from _sub_ranges(plan)
-    if any(existing.name == catalog.CONSUL for existing in plan.existing):
+    if any(existing.name == catalog.CONSUL and existing.local for existing in plan.existing):
         for service in plan.services:
             if service.port == catalog.CONSUL_NEWER:
                 yield Notice(
@@ -120,7 +120,7 @@ def _debuggers(plan: EnvironmentPlan, free: FreePorts) -> Iterator[Problem]:
 
 
 def _reserved(plan: EnvironmentPlan, free: FreePorts) -> Iterator[Problem]:
-    listed = {port for existing in plan.existing for port in existing.ports}
+    listed = {port for existing in plan.existing if existing.local for port in existing.ports}
     consul = {port for port in consul_ports(plan) if port not in listed}
     for service in plan.services:
         for port, key in ((service.port, "port"), (service.debug_port, "debug_port")):

@@ -8,8 +8,8 @@ from typing import Any
 
 from hostctl.assemble import Part, assemble
 from plan import catalog
-from plan.models import DatabasePlan, EnvironmentPlan, ServicePlan
-from plan.render import compose, firewall, process
+from plan.models import DatabasePlan, EnvironmentPlan, ExistingPlan, ServicePlan
+from plan.render import compose, firewall, process, registration
 from plan.render.environment import States, gateway, key_prefix, secret_names, service_environment
 
 Definition = dict[str, Any]
@@ -60,8 +60,19 @@ def host_definition(plan: EnvironmentPlan) -> Definition:
             "mirror": plan.host.packages_mirror or "",
         }
         definition["firewall"] = firewall.firewall(plan)
+    if plan.existing:
+        definition["integrations"] = {one.name: _integration(one) for one in plan.existing}
+    if registration.scraped(plan):
+        file = registration.targets_file(plan)
+        definition["files"][file] = {"mode": "0644"}
+        parts.append(_part(file, 0, registration.header(plan)))
     definition["parts"] = parts
     return definition
+
+
+def _integration(existing: ExistingPlan) -> Definition:
+    """What hostctl asks whether it answers (D20)."""
+    return {"host": existing.host, "ports": list(existing.ports), "when_missing": existing.when_missing}
 
 
 def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: States | None = None) -> Definition:
@@ -90,6 +101,8 @@ def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: Stat
     else:
         text = compose.block(plan, service, env, judged["secrets"], digest)
         parts.append(_part(plan.host.layout.compose_file, _BLOCKS, text))
+    if registration.scraped(plan):
+        parts.append(_part(registration.targets_file(plan), _BLOCKS, registration.targets(plan, service)))
     return {
         "schema": SCHEMA,
         "kind": "service",
@@ -101,6 +114,7 @@ def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: Stat
         # Not the debugger's: its helper process outlives the service by a moment and would look like a stranger.
         "ports": [service.port],
         "reload": process.watched(plan, service),
+        **registration.register(plan, service),
         "parts": parts,
     }
 

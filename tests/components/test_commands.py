@@ -26,6 +26,7 @@ TYPES = {
     "Edition": "blockchain:editions:Edition",
     "SharedService": "blockchain:editions:SharedService",
     "ChainCredential": "blockchain:chains:ChainCredential",
+    "Integration": "blockchain:integrations:Integration",
     "HostImage": "blockchain:images:HostImage",
 }
 OUTPUTS = {
@@ -45,6 +46,7 @@ OUTPUTS = {
     "Edition": {"endpoints"},
     "SharedService": {"port", "endpoint", "export_command", "import_command"},
     "ChainCredential": set(),
+    "Integration": {"host", "ports", "state"},
     "HostImage": {"image", "digest"},
 }
 FROM_HERE = ("-hostctl", "-brought")

@@ -47,6 +47,7 @@ def test_a_preview_lists_every_resource(preview: tuple[str, Run]) -> None:
             "BlockchainService",
             "Edition",
             "SharedService",
+            "Integration",
             "HostImage",
             "Command",
         )

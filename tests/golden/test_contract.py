@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
+from hostctl.assemble import assemble
 from hostctl.definitions import digest_of, parse_database, parse_host, parse_service
-from plan.render import definitions
+from plan.render import definitions, host_files
 from plan.semantic import SECRET
 from tests.plan.stacks import STACKS, Change, plan_of, put
 
@@ -123,3 +125,54 @@ def test_databases_in_containers_say_which_ports_these_publish() -> None:
     assert (made["database/neo4j"]["container"], made["database/neo4j"]["ports"]) == ("test-neo4j", [7474, 7687])
     elsewhere = definitions(plan_of("tencent", put("databases.neo4j.host", "10.0.0.9")))
     assert "container" not in elsewhere["database/neo4j"]
+
+
+def test_services_are_registered_where_the_host_has_a_consul() -> None:
+    made = definitions(plan_of("alibaba"))
+    local = {"consul": "http://127.0.0.1:8500"}
+    assert made["service/identity-service"]["register"] == {
+        **local,
+        "address": "47.115.168.107",  # D19: it is public
+        "tags": ["alibaba", "core"],
+    }
+    assert made["service/blockchain-audit"]["register"] == {
+        **local,
+        "address": "127.0.0.1",
+        "tags": ["alibaba", "security"],
+    }
+    assert not any("register" in one for stack in ("local", "tencent") for one in definitions(plan_of(stack)).values())
+    ports = put("existing.consul.ports", [8300, 18500])
+    other = definitions(plan_of("alibaba", ports))["service/blockchain-audit"]["register"]
+    assert other["consul"] == "http://127.0.0.1:8300"  # the first, where 8500 is not listed
+    assert (
+        made["service/identity-service"]["digest"]
+        == (definitions(plan_of("alibaba", ports))["service/identity-service"]["digest"])
+    )  # no reason to start a service again
+
+
+def test_what_is_beside_is_told_to_hostctl() -> None:
+    insist = put("existing.dao-ai.when_missing", "fail")
+    made = definitions(plan_of("tencent", insist, put("existing.dao-job.host", "10.0.0.9")))["host"]["integrations"]
+    assert made == {
+        "dao-resume": {"host": "127.0.0.1", "ports": [9502], "when_missing": "notice"},
+        "dao-job": {"host": "10.0.0.9", "ports": [7531], "when_missing": "notice"},
+        "dao-governance-api": {"host": "127.0.0.1", "ports": [9503], "when_missing": "notice"},
+        "dao-ai": {"host": "127.0.0.1", "ports": [8206], "when_missing": "fail"},
+    }  # P2, D20
+    assert "integrations" not in definitions(plan_of("local"))["host"]
+
+
+def test_prometheus_reads_its_targets_from_a_list() -> None:
+    plan = plan_of("alibaba")
+    file = yaml.safe_load(host_files(plan)["prometheus-blockchain-alibaba.yml"])
+    groups = [group for group in file if group["targets"]]
+    assert all(set(group) <= {"targets", "labels"} for group in file)  # Prometheus refuses other keys
+    assert {group["labels"]["service"]: group["targets"] for group in groups} == {
+        service.name: [f"127.0.0.1:{service.port}"] for service in plan.running
+    }
+    identity = next(group for group in groups if group["labels"]["service"] == "identity-service")
+    assert identity["labels"] == {"service": "identity-service", "stack": "alibaba", "group": "core"}
+    # A host with no service yet.
+    alone = assemble({"host": definitions(plan)["host"]["parts"]})["prometheus-blockchain-alibaba.yml"]
+    assert yaml.safe_load(alone) == [{"targets": []}]
+    assert not any("prometheus" in name for stack in ("local", "tencent") for name in host_files(plan_of(stack)))

@@ -19,7 +19,7 @@ UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
 FILES = {
     "local": {"blockchain-local.env", "supervisord.conf"},
     "tencent": {"blockchain-tencent.env", "docker-compose-blockchain-tencent.yml"},
-    "alibaba": {"blockchain-alibaba.env", "docker-compose-blockchain-alibaba.yml"},
+    "alibaba": {"blockchain-alibaba.env", "docker-compose-blockchain-alibaba.yml", "prometheus-blockchain-alibaba.yml"},
 }
 # What the documents list and their env files leave out (P4).
 LEFT_OUT = {

@@ -78,8 +78,8 @@ def test_only_a_changed_header_restarts_supervisord(laptop: Laptop, port: int) -
 
 def test_an_unknown_runtime(tmp_path: Path) -> None:
     with a_laptop(tmp_path) as bare:
-        done = bare.run("host", stdin=samples.host(runtime="compose"), fails=2)
-        assert done.stderr == "hostctl: this hostctl has no runtime 'compose'; it has: process\n"
+        done = bare.run("host", stdin=samples.host(runtime="k8s"), fails=2)
+        assert done.stderr == "hostctl: this hostctl has no runtime 'k8s'; it has: compose, process\n"
         assert sorted(path.name for path in bare.root.iterdir()) == ["bin"]
 
 

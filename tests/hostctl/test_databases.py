@@ -146,7 +146,7 @@ def test_a_servers_label_is_only_whether_the_port_answered(databases: Databases,
     databases.server()
     databases.converge(observed, setup=None)
     label = databases.fake.context().databases()["mysql"]["label"]
-    # "not converged yet" is adopted like any other label: the command's text holds it from now on.
+    # One that said nothing of a state is adopted, or the next preview would differ.
     assert label == ("reused" if observed.startswith("missing") else observed)
 
 

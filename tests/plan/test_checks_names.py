@@ -74,8 +74,8 @@ WORDS = [
     ),
     (
         "alibaba",
-        put("existing.ai.when_missing", "notice"),
-        "existing.ai.when_missing: is not a known key; known here: cpus, disk, memory, ports",
+        put("existing.ai.when_missing", "notic"),
+        "existing.ai.when_missing: 'notic' is not known; did you mean 'notice'?",
     ),
     (
         "local",
