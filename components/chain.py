@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import pulumi
@@ -34,11 +33,6 @@ class ChainCredential(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ChainCredentialArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(self.TYPE, name, None, opts)
-        put = remote.CommandArgs(
-            target=args.target,
-            create=remote.hostctl(args.target, "secrets", name),
-            stdin=pulumi.Output.secret(environment_of(args.chain.name, args.credential).apply(json.dumps)),
-            delete=remote.removal(args.target, "remove-secrets", name),
-        )
-        remote.run(f"{name}-secrets", put, pulumi.ResourceOptions(parent=self))
+        given = environment_of(args.chain.name, args.credential)
+        remote.secret(name, given, args.target, pulumi.ResourceOptions(parent=self))
         self.register_outputs({})

@@ -63,7 +63,7 @@ class ReusedDatabase(pulumi.ComponentResource):
         # The admin's first: with it the user's password is changed before services get a new one.
         for owner, password in ((args.database.admin_secret, args.admin_password), (name, args.password)):
             if password is not None:
-                written = remote.secret(owner, password, target, child)
+                written = remote.secret(owner, remote.password(password), target, child)
                 child = pulumi.ResourceOptions(parent=self, depends_on=written)
         check = remote.CommandArgs(
             target=target,

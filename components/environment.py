@@ -67,6 +67,7 @@ class Environment(pulumi.ComponentResource):
             observed=args.observation.reason is None,
             remover=from_sources(plan) if plan.host.local else (),
             preview=args.preview,
+            secret_label=args.observation.secret,
             address=None if plan.host.local else plan.host.address,
             port=plan.host.ssh_port,
             user=plan.host.user,

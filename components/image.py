@@ -87,14 +87,7 @@ class RegistryLogin(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: RegistryLoginArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(self.TYPE, name, None, opts)
-        secret = args.password.apply(lambda password: json.dumps({"PASSWORD": password}))
-        put = remote.CommandArgs(
-            target=args.target,
-            create=remote.hostctl(args.target, "secrets", REGISTRY),
-            stdin=pulumi.Output.secret(secret),
-            delete=remote.removal(args.target, "remove-secrets", REGISTRY),
-        )
-        remote.run(f"{name}-secrets", put, pulumi.ResourceOptions(parent=self))
+        remote.secret(REGISTRY, remote.password(args.password), args.target, pulumi.ResourceOptions(parent=self))
         self.register_outputs({})
 
 

@@ -44,7 +44,7 @@ class Integration(pulumi.ComponentResource):
         self.state = label.apply(state_of)
         self.notice = label.apply(lambda found: notice_of(args.existing, found))
         if args.token is not None:
-            remote.secret(name, args.token, args.target, pulumi.ResourceOptions(parent=self))
+            remote.secret(name, remote.password(args.token), args.target, pulumi.ResourceOptions(parent=self))
         self.register_outputs({"host": self.host, "ports": self.ports, "state": self.state})
 
 

@@ -48,6 +48,10 @@ class Observation:
         """A service's label, empty when it never converged; None where nobody looked."""
         return self._named("services", name)
 
+    def secret(self, owner: str) -> pulumi.Output[str] | None:
+        """The label of an owner's secret file; None where nobody looked."""
+        return self._named("secrets", owner)
+
     def database(self, name: str) -> pulumi.Output[str] | None:
         """A database's label; None where nobody looked, or nobody could ask."""
         return None if name in self.unasked else self._named("databases", name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,6 +17,10 @@ import pulumi
 import pulumi_command as command
 
 from plan.models import HostPlan
+
+
+def _no_label(owner: str) -> None:
+    """Nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class Target:
     """hostctl as it is called to take something away, where its wrapper may be gone; the wrapper otherwise."""
     preview: bool = False
     """Whether nothing will be run: a preview that looked at nothing shows no change of a label."""
+    secret_label: Callable[[str], pulumi.Output[str] | None] = _no_label
+    """The observed label of an owner's secret file; None where nobody looked."""
     address: str | None = None
     port: int = 22
     user: str = "root"
@@ -139,14 +145,19 @@ def answer(made: pulumi.CustomResource) -> pulumi.Output[str]:
     return said.apply(lambda text: text or "")
 
 
+def password(value: pulumi.Output[str]) -> pulumi.Output[dict[str, str]]:
+    """A password as the secrets of its owner."""
+    return value.apply(lambda text: {"PASSWORD": text})
+
+
 def secret(
-    owner: str, password: pulumi.Output[str], target: Target, opts: pulumi.ResourceOptions
+    owner: str, values: pulumi.Output[dict[str, str]], target: Target, opts: pulumi.ResourceOptions
 ) -> pulumi.CustomResource:
-    """Make the file of one owner's password on the host a resource (D6)."""
+    """Make the file of one owner's secrets on the host a resource (D6)."""
     put = CommandArgs(
         target=target,
-        create=hostctl(target, "secrets", owner),
-        stdin=pulumi.Output.secret(password.apply(lambda value: json.dumps({"PASSWORD": value}))),
+        create=observed(target, hostctl(target, "secrets", owner), target.secret_label(owner)),
+        stdin=pulumi.Output.secret(values.apply(json.dumps)),
         delete=removal(target, "remove-secrets", owner),
     )
     return run(f"{owner}-secrets", put, opts)
