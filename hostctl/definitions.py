@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, Mapping, Sequence, TypedDict, cast
+from typing import Any, Dict, List, Mapping, Sequence, cast
 
 from hostctl import firewall_definition, schema
 from hostctl.assemble import Part
@@ -16,6 +16,7 @@ from hostctl.forms import (
     DatabaseDefinition,
     HostDefinition,
     ImageDefinition,
+    ObserveInput,
     ServiceDefinition,
 )
 
@@ -227,15 +228,6 @@ def parse_image(raw: bytes, name: str) -> ImageDefinition:
 def parse_secrets(raw: bytes) -> Dict[str, str]:
     """Secrets from stdin; no message ever repeats a value."""
     return cast("Dict[str, str]", _checked(raw, _secrets, "the secrets"))
-
-
-class ObserveInput(TypedDict):
-    """What `observe` may be told: databases to check, and secrets that are not on the host yet."""
-
-    databases: Dict[str, DatabaseDefinition]
-    secrets: Dict[str, Dict[str, str]]
-    containers: List[str]
-    """Documented names: containers of them that aren't ours are told (D18)."""
 
 
 def parse_observe(raw: bytes) -> ObserveInput:

@@ -1,4 +1,4 @@
-"""The forms of definitions (docs/contracts.md, schema 1), as `definitions.py` hands them on once they are proved."""
+"""The forms of definitions (docs/contracts.md, schema 1), once `definitions.py` has proved them sound."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ class HostDefinition(TypedDict):
     supervisord: str
     reloader: List[str]
     compose: Optional[ComposeSpec]
-    integrations: Dict[str, Integration]
     firewall: Optional[Firewall]
+    integrations: Dict[str, Integration]
     prerequisites: Prerequisites
 
 
@@ -155,6 +155,15 @@ class ImageDefinition(TypedDict):
     """The name by which containers know it."""
     mirror: str
     login: Optional[Login]
+
+
+class ObserveInput(TypedDict):
+    """What `observe` may be told: databases to check, and secrets that are not on the host yet."""
+
+    databases: Dict[str, DatabaseDefinition]
+    secrets: Dict[str, Dict[str, str]]
+    containers: List[str]
+    """Documented names: containers of them that aren't ours are told (D18)."""
 
 
 AnyDefinition = Union[ServiceDefinition, HostDefinition, DatabaseDefinition]

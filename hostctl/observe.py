@@ -15,8 +15,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from hostctl import client, docker_api, files, firewall, images, integrations, registry
 from hostctl.compose_files import STACK
 from hostctl.context import Context
-from hostctl.definitions import ObserveInput
-from hostctl.forms import DatabaseDefinition
+from hostctl.forms import DatabaseDefinition, ObserveInput
 from hostctl.generations import Record, busy
 from hostctl.labels import NOT_YET, SEPARATOR
 from hostctl.redact import read_secrets

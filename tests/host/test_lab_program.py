@@ -31,8 +31,8 @@ def test_a_stack_leads_to_the_labs_server(tmp_path: Path, tencent: LabHost, alib
         assert host.address in stack_file
         assert host.host_key in stack_file
         assert "hunter2" not in stack_file
-        said, connections = program.measured("preview")
-        assert connections >= 0
+        said, connections = program.measured("preview", SSH_AUTH_SOCK="/no/such")
+        assert connections == 0, "without an agent nobody gets in"
         assert "hunter2" not in said.stdout + said.stderr + program.state_text()
         assert program.changes()["identity-service"] == "create"
         over = ["components/scripts/over-ssh.sh", host.address, "22", "root", host.host_key, "hostname"]

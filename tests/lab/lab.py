@@ -177,7 +177,9 @@ def labs() -> list[str]:
 
 def remove_lab(name: str) -> None:
     """Remove a lab's containers, disks and network; nothing when there is none."""
-    for container in docker("ps", "-a", "--filter", f"label={LABEL}={name}", "--format", "{{.Names}}").split():
+    containers = docker("ps", "-a", "--filter", f"label={LABEL}={name}", "--format", "{{.Names}}").split()
+    # Somebody may have removed a container by hand: its disk is still there.
+    for container in {*containers, *(disk.name for disk in DISKS.glob(f"{name}-*"))}:
         remove(container)
     call(docker_words("network", "rm", name))
 

@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -151,11 +152,23 @@ def restart(name):
 
 
 def reload(name):
-    """SIGHUP for a daemon: all of ours read their configuration again."""
-    number = units.pid(units.name_of(name)) if is_daemon(name) else None
+    """SIGHUP for Docker or sshd, which read their configuration again; sshd is back when this returns."""
+    daemon = units.name_of(name)
+    number = units.pid(daemon) if daemon in ("docker", "ssh") else None
     if number is None:
-        raise Refused(f"{full(name)} can't be reloaded: it is no running daemon")
+        raise Refused(f"{full(name)} can't be reloaded here: it is no running Docker or sshd")
+    before = times_listening()
     os.kill(number, signal.SIGHUP)
+    deadline = time.monotonic() + units.START_SECONDS
+    while daemon == "ssh" and (times_listening() == before or not units.ready("ssh")):
+        if time.monotonic() > deadline:
+            raise Refused("sshd didn't come back after SIGHUP")
+        time.sleep(0.02)
+
+
+def times_listening():
+    """How often sshd has begun to listen: it stops for a moment when it is told to reload."""
+    return (units.LOGS / "sshd.log").read_text(errors="replace").count("Server listening on 0.0.0.0 ")
 
 
 def run(unit, key):
