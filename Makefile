@@ -15,8 +15,7 @@ DEV := tools/bootstrap.sh dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up preview destroy outputs encrypt trust handover abandon doctor pulumi install test soak lab lab-down \
-    check fmt schema clean
+.PHONY: help up preview destroy outputs encrypt trust handover abandon doctor pulumi install test soak lab lab-down check fmt schema clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'

@@ -49,13 +49,13 @@ def _parser() -> argparse.ArgumentParser:
         verb("host", "folders, modes, files, and the runtime itself (definition on stdin)"),
         verb("up", "bring one service up, or its last good form back (definition on stdin)", "name"),
         verb("database", "check a database by a real login and query (definition on stdin)", "name"),
+        verb("secrets", "write an owner's secrets (JSON on stdin)", "name"),
         verb("image", "an image from its registry, if it isn't here yet (definition on stdin)", "name"),
         verb("receive-image", "internal: an image that is pushed or built over this connection", "name", "image"),
     ):
         added.add_argument("--observed", metavar="LABEL", help="the label to adopt")
     verb("remove-host", "stop everything and remove what was made; data/ and logs/ stay")
     verb("down", "stop and forget one service", "name")
-    verb("secrets", "write an owner's secrets (JSON on stdin)", "name")
     verb("remove-secrets", "remove an owner's secrets", "name")
     verb("remove-database", "forget a database; it is never touched", "name")
     verb("remove-image", "forget an image; take away what was brought and nobody needs", "name")
@@ -137,7 +137,7 @@ def _secrets(options: argparse.Namespace) -> int:
 
     name = _name(options)
     secrets = definitions.parse_secrets(_input())
-    return _changing(options, lambda context: secretfiles.write(context, name, secrets))
+    return _changing(options, lambda context: secretfiles.write(context, name, secrets, options.observed))
 
 
 def _remove_secrets(options: argparse.Namespace) -> int:

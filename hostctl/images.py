@@ -11,6 +11,7 @@ from hostctl.console import say
 from hostctl.context import Context
 from hostctl.docker_api import DockerApi, DockerMissing, DockerRefused
 from hostctl.errors import HostctlError
+from hostctl.labels import label_of
 from hostctl.layout import make_folder, read_json, remove, write_json
 
 KEPT_FORMER = 1
@@ -85,10 +86,7 @@ def labels(context: Context) -> Dict[str, str]:
     found: Dict[str, str] = {}
     for path in _paths(context):
         record = cast(ImageRecord, read_json(path))
-        reason = _differs(api, record)
-        label = "%s (after generation %d)" % (reason, record["generation"]) if reason else record["label"]
-        # A difference must never look like the label that was adopted when it was there the last time.
-        found[path.stem] = label if not reason or label != record["label"] else label + " again"
+        found[path.stem] = label_of(_differs(api, record), record["generation"], record["label"])
     return found
 
 

@@ -46,6 +46,7 @@ class Layout:
         self.supervisord = self.state / "supervisord.json"
         self.firewall = self.state / "firewall.json"
         self.audit = self.state / "audit.log"
+        self.secret_records = self.state / "secrets"
         self.adopted = self.state / "adopted.json"
         self.supervisord_conf = self.root / "supervisord.conf"
         self.socket = self.run / "supervisor.sock"
@@ -58,6 +59,10 @@ class Layout:
     def secret_file(self, name: str) -> Path:
         """The secrets of one owner."""
         return self.secrets / (name + ".env")
+
+    def secret_record(self, name: str) -> Path:
+        """How an owner's secret files were left."""
+        return self.secret_records / (name + ".json")
 
     def container_secrets(self, name: str) -> Path:
         """The same secrets as the compose file's `env_file:` names them."""
@@ -136,8 +141,13 @@ def read_json(path: Path) -> Any:
 
 def file_identity(layout: Layout, owner: str) -> Optional[List[int]]:
     """Changes whenever a secret file is written; says nothing about what is in it."""
+    return identity_of(layout.secret_file(owner))
+
+
+def identity_of(path: Path) -> Optional[List[int]]:
+    """Changes whenever a file is written; None when there is none."""
     try:
-        found = os.stat(str(layout.secret_file(owner)))
+        found = os.stat(str(path))
     except OSError:
         return None
     return [found.st_ino, found.st_mtime_ns, found.st_size]

@@ -12,12 +12,12 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from hostctl import client, docker_api, files, firewall, images, integrations, registry
+from hostctl import client, docker_api, files, firewall, images, integrations, registry, secretfiles
 from hostctl.compose_files import STACK
 from hostctl.context import Context
 from hostctl.forms import DatabaseDefinition, ObserveInput
 from hostctl.generations import Record, busy
-from hostctl.labels import NOT_YET, SEPARATOR
+from hostctl.labels import NOT_YET, SEPARATOR, label_of
 from hostctl.redact import read_secrets
 from hostctl.runtime import Process
 
@@ -42,6 +42,7 @@ def observe(context: Context, wanted: ObserveInput) -> Dict[str, Any]:
         "host": host,
         "services": services,
         **({"images": found} if found else {}),
+        "secrets": secretfiles.labels(context) if record is not None else {},
         "databases": {**checks.labels(), **(_listening(context) if server else {})},
         "integrations": integrations.check(record["definition"].get("integrations") or {}) if record else {},
         "absent": absent,
@@ -91,7 +92,7 @@ class _Seen:
         """The host's own label."""
         record = self._context.host()
         reason = self._host_differs(record["definition"]["name"])
-        return _label(reason, record["generation"], record["label"])
+        return label_of(reason, record["generation"], record["label"])
 
     def service(self, name: str) -> str:
         """One service's label."""
@@ -101,9 +102,11 @@ class _Seen:
         pending = record["pending"]
         if pending is not None:
             if busy(record):
-                return _label("another run is changing it", record["good"] or 0, record["label"])
-            return _label("interrupted at generation %d" % pending["generation"], record["good"] or 0, record["label"])
-        return _label(self._service_differs(name, record), record["good"] or 0, record["label"])
+                return label_of("another run is changing it", record["good"] or 0, record["label"])
+            return label_of(
+                "interrupted at generation %d" % pending["generation"], record["good"] or 0, record["label"]
+            )
+        return label_of(self._service_differs(name, record), record["good"] or 0, record["label"])
 
     def _host_differs(self, name: str) -> str:
         layout = self._context.layout
@@ -207,11 +210,3 @@ class _Checks:
 
 def _runs(process: Optional[Process]) -> bool:
     return process is not None and process.state in ("running", "starting")
-
-
-def _label(reason: str, generation: int, adopted: str) -> str:
-    if not reason:
-        return adopted
-    label = "%s (after generation %d)" % (reason, generation)
-    # A difference must never look like the label that was adopted when it was there the last time.
-    return label if label != adopted else label + " again"

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, TypedDict, cast
 
 from hostctl import audit, database, service
 from hostctl.console import say
 from hostctl.context import Context
 from hostctl.errors import HostctlError
+from hostctl.labels import label_of
 from hostctl.launch import for_services, variable
-from hostctl.layout import read_text, remove, write_atomic
+from hostctl.layout import identity_of, make_folder, read_json, read_text, remove, write_atomic, write_json
 from hostctl.redact import compose_env_file, env_file, read_secrets
 from hostctl.runtime import OLDER_SECRETS
 
 
-def write(context: Context, name: str, secrets: Dict[str, str]) -> Dict[str, Any]:
+class SecretRecord(TypedDict):
+    """`state/secrets/NAME.json`: nothing of what the files hold, only how they look from outside."""
+
+    files: Dict[str, List[int]]
+    generation: int
+    label: str
+
+
+def write(context: Context, name: str, secrets: Dict[str, str], observed: Optional[str] = None) -> Dict[str, Any]:
     """Writes one owner's secrets; services that run with other ones are restarted, and only they.
 
     When they don't become healthy with the new secrets, the old ones are put back.
     """
     began = time.monotonic()
     context.host()
+    texts = _texts(context, name, secrets)  # refuses before anything is touched
     before = read_secrets(context.layout, name)
     rotated = database.rotate(context, name, secrets)
     change = _Change(context, name)
-    changed = change.apply(_texts(context, name, secrets))
+    changed = change.apply(texts)
     if change.trouble:
         trouble = "; ".join(change.trouble.values())
         back = (_rotated_back(context, name, before) if rotated else "") + change.undo()
         audit.record(context.layout, "secrets", name, "failed")
         raise HostctlError("%s\nThe secrets of %s were put back%s" % (trouble, name, back))
+    _remember(context, name, texts, observed)
     restarted = sorted(change.started)
     outcome = "written" if changed else "unchanged"
     audit.record(
@@ -50,9 +61,43 @@ def forget(context: Context, name: str) -> Dict[str, Any]:
     """Removes the file; a service that lost its secrets gets a new definition anyway."""
     removed = remove(context.layout.secret_file(name))
     remove(context.layout.container_secrets(name))
+    remove(context.layout.secret_record(name))
     if removed:
         audit.record(context.layout, "remove-secrets", name, "removed")
     return {"name": name, "outcome": "removed" if removed else "absent"}
+
+
+def labels(context: Context) -> Dict[str, str]:
+    """The observed label of every owner's secrets: the adopted one while the files are as they were left."""
+    found: Dict[str, str] = {}
+    for path in sorted(context.layout.secret_records.glob("[a-z0-9]*.json")):
+        record = cast(SecretRecord, read_json(path))
+        found[path.stem] = label_of(_differs(context, record), record["generation"], record["label"])
+    return found
+
+
+def _remember(context: Context, name: str, texts: Mapping[Path, Optional[str]], observed: Optional[str]) -> None:
+    before = cast("Optional[SecretRecord]", read_json(context.layout.secret_record(name)))
+    record: SecretRecord = {
+        "files": {path.name: identity_of(path) or [] for path in texts},
+        "generation": (before["generation"] if before else 0) + 1,
+        "label": observed if observed is not None else (before["label"] if before else ""),
+    }
+    make_folder(context.layout.secret_records, 0o700)
+    write_json(context.layout.secret_record(name), record)
+
+
+def _differs(context: Context, record: SecretRecord) -> str:
+    for name, left in record["files"].items():
+        path = context.layout.secrets / name
+        now = identity_of(path)
+        if now is None:
+            return "secrets/%s is missing" % name
+        if path.stat().st_mode & 0o077:
+            return "secrets/%s is open to others" % name
+        if now != left:
+            return "secrets/%s was edited" % name
+    return ""
 
 
 def _rotated_back(context: Context, name: str, before: Dict[str, str]) -> str:

@@ -50,7 +50,8 @@ def block(
         # Documented container names are the editions' (E2); a fixed name would keep two of one from running.
         *([f"    container_name: {_name(service.name)}"] if service.edition else []),
         f"    image: {_name(service.image)}",
-        "    restart: unless-stopped",
+        # Docker 20.10 doesn't bring `unless-stopped` ones back after its own crash (D25).
+        "    restart: always",
         "    ports:",
         f"      - {_text(f'{bind}{service.port}:{service.port}')}",
         "    environment:",

@@ -83,7 +83,7 @@ def test_only_editions_have_fixed_container_names(stack: str) -> None:
 
 def test_services_heal_and_are_watched(stack: str) -> None:
     for name, service in compose(plan_of(stack))["services"].items():
-        assert service["restart"] == "unless-stopped", name  # D25
+        assert service["restart"] == "always", name  # D25
         assert service["healthcheck"]["test"] == ["CMD", "python3", "-m", "standin.probe"]  # P9
         assert service["stop_grace_period"] == "10s"
         assert service["volumes"] == [f"./data/{name}:/data"]
