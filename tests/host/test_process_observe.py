@@ -137,7 +137,7 @@ def test_a_host_that_never_converged(tmp_path: Path) -> None:
     said = json.loads(done.stdout)
     absent, now = said["host"], said.pop("now")
     assert abs(now - time.time()) < 60
-    nothing: dict[str, object] = {key: {} for key in ("databases", "services", "adopts", "integrations")}
+    nothing: dict[str, object] = {key: {} for key in ("databases", "services", "adopts", "integrations", "secrets")}
     assert said == {"absent": absent, "host": absent, **nothing}
     assert not bare.root.exists()
 

@@ -57,7 +57,7 @@ def test_it_holds_all_that_it_needs(tmp_path: Path) -> None:
     assert said["absent"].startswith("not converged yet (asked 20")
     absent, now = said.pop("absent"), said.pop("now")
     assert abs(now - time.time()) < 60
-    assert said == {"databases": {}, "host": absent, "services": {}, "adopts": {}, "integrations": {}}
+    assert said == {"databases": {}, "host": absent, "services": {}, "adopts": {}, "integrations": {}, "secrets": {}}
 
 
 def test_the_bundle() -> None:
