@@ -60,12 +60,14 @@ def rotate(context: Context, name: str, secrets: Dict[str, str]) -> bool:
     """Gives a database's user the password of these secrets, where an admin can; False where there is nothing to do.
 
     Before the services get it: those that start with a password that the database doesn't take yet would not
-    become healthy, and the old one would be put back.
+    become healthy, and the old one would be put back. Without an admin, a password that a database which must be there
+    refuses goes no further either.
     """
     record = context.databases().get(name) if context.on_host() else None
-    if record is None or "setup" not in record["definition"]["check"]["input"]:
+    if record is None or "PASSWORD" not in secrets or read_secrets(context.layout, name) == secrets:
         return False
-    if "PASSWORD" not in secrets or read_secrets(context.layout, name) == secrets:
+    if "setup" not in record["definition"]["check"]["input"]:
+        _require_open(context, record, secrets)
         return False
     found = _checked(context, context.host(), record["definition"], secrets)
     if found.state != "reused":
@@ -73,6 +75,16 @@ def rotate(context: Context, name: str, secrets: Dict[str, str]) -> bool:
             "the password of %s could not be changed (%s); services keep the old one" % (name, found.label)
         )
     return True
+
+
+def _require_open(context: Context, record: DatabaseRecord, secrets: Dict[str, str]) -> None:
+    definition = record["definition"]
+    if definition["when_missing"] != "fail":
+        return  # on a laptop what it opens is looked at in every preview
+    found = _checked(context, context.host(), definition, secrets)
+    if found.state == "refused":
+        message = "%s does not take this password (%s); the old one stays, and nothing was restarted"
+        raise HostctlError(message % (definition["name"], found.label))
 
 
 def forget(context: Context, name: str) -> Dict[str, Any]:

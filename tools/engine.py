@@ -20,6 +20,8 @@ from stackfiles import LOCAL_PASSPHRASE, ROOT
 
 VERBS = ("up", "preview", "destroy", "outputs", "encrypt", "handover")
 ENGINES = ("standalone", "pulumi")
+# sshd's default MaxStartups drops connections from the eleventh on that has not logged in; the engine opens 4 x cores.
+LOGINS_AT_ONCE = 8
 OTHER = {"standalone": "pulumi", "pulumi": "standalone"}
 
 
@@ -170,11 +172,9 @@ class Cli:
             raise needs_passphrase(self.stack)
         if not exists:
             self.create()
-        options = {
-            "up": ["--yes", "--skip-preview", "--continue-on-error"],
-            "preview": [],
-            "destroy": ["--yes", "--skip-preview", "--continue-on-error"],
-        }[verb]
+        options = ["--yes", "--skip-preview", "--continue-on-error"] if verb in ("up", "destroy") else []
+        if verb != "preview" and self.stack != "local":
+            options += ["--parallel", str(LOGINS_AT_ONCE)]
         return self.become(verb, "--stack", self.stack, *options, *more)
 
     def preview_apart(self, more: list[str]) -> int:

@@ -270,3 +270,20 @@ def test_a_container_on_the_hosts_own_network_has_the_hosts_ports(databases: Dat
 def test_without_docker_there_is_no_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("hostctl.docker_api.socket_path", lambda: str(tmp_path / "nowhere.sock"))
     assert containers.inspect("test-mysql") is None
+
+
+def test_without_an_admin_a_password_that_is_refused_goes_no_further(databases: Databases) -> None:
+    databases.secret("mysql", PASSWORD="user-secret-1")
+    databases.converge(setup=None, when_missing="fail")
+
+    def rotated(value: str) -> Any:
+        return databases.fake.act(lambda run: secretfiles.write(run, "mysql", {"PASSWORD": value}))
+
+    databases.answer(ok=False, reason="refused", detail="Access denied")
+    with pytest.raises(HostctlError, match=r"mysql does not take this password .*; the old one stays"):
+        rotated("user-secret-2")
+    file = databases.fake.context().layout.secret_file("mysql")
+    assert file.read_text() == 'PASSWORD="user-secret-1"\n'
+    databases.answer(ok=False, reason="missing", detail="connection refused")
+    rotated("user-secret-3")  # nobody can tell
+    assert file.read_text() == 'PASSWORD="user-secret-3"\n'
