@@ -93,11 +93,16 @@ class Stack:
         return any(_has_secure(value) for value in self.config.values())
 
     def add_salt(self, line: str) -> None:
-        """Append `encryptionsalt`; the file's comments and layout stay as they are."""
+        """Add `encryptionsalt` above `config:`; the file's comments and layout stay as they are.
+
+        Above, because secrets are pasted below: behind a line of the top level they would be no part of `config`.
+        """
         text = self.path.read_text()
         gap = "" if not text or text.endswith("\n") else "\n"
+        salt = f"encryptionsalt: {line}\n"
+        found = re.search(r"^config:", text, re.MULTILINE)
         temporary = self.path.with_name(f".{self.path.name}.new")
-        temporary.write_text(f"{text}{gap}encryptionsalt: {line}\n")
+        temporary.write_text(text[: found.start()] + salt + text[found.start() :] if found else f"{text}{gap}{salt}")
         temporary.chmod(self.path.stat().st_mode & 0o777)
         temporary.replace(self.path)
         self.salt = line

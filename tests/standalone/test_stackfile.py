@@ -162,11 +162,19 @@ def test_a_missing_project(tmp_path: Path) -> None:
         Project.load(tmp_path)
 
 
-def test_a_salt_is_added_at_the_end_of_a_file_without_a_last_newline(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("config: {}  # none", "encryptionsalt: v1:x:y\nconfig: {}  # none"),
+        ("# mine\nconfig:\n  a:b: 1\n", "# mine\nencryptionsalt: v1:x:y\nconfig:\n  a:b: 1\n"),
+        ("# nothing yet", "# nothing yet\nencryptionsalt: v1:x:y\n"),
+    ],
+)
+def test_a_salt_is_added_above_what_secrets_are_pasted_into(tmp_path: Path, before: str, after: str) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: shop\n")
     path = tmp_path / "Pulumi.dev.yaml"
-    path.write_text("config: {}  # none")
+    path.write_text(before)
     path.chmod(0o640)
     Stack.load(Project.load(tmp_path), "dev").add_salt("v1:x:y")
-    assert path.read_text() == "config: {}  # none\nencryptionsalt: v1:x:y\n"
+    assert path.read_text() == after
     assert path.stat().st_mode & 0o777 == 0o640
