@@ -248,3 +248,32 @@ def test_a_rotated_password_recreates_its_users_only(tmp_path: Path, tencent: La
     assert server.unchanged()
     server.type_it()
     assert server.same() == after  # P7
+
+
+def test_a_port_that_a_stranger_holds(tmp_path: Path, tencent: LabHost) -> None:  # P6
+    server = Server(tmp_path, "tencent", tencent)
+    server.edit(lambda values: values.pop("edition"))
+    tencent.take_port(8433)
+    said = server.up(code=1)
+    assert re.search(r"port 8433 is taken by pid \d+ \(.*taker\.py 8433\)", said), said
+    rest = [name for name in server.health() if name != "blockchain-audit"]
+    assert set(server.health(rest).values()) == {200}
+    tencent.free_port(8433)
+    server.up()
+    assert set(server.health().values()) == {200}
+    assert server.unchanged()
+
+
+def test_a_wrong_key_touches_nothing(tmp_path: Path, tencent: LabHost, alibaba: LabHost) -> None:
+    server = Server(tmp_path, "tencent", tencent)
+    server.program.reach(tencent.address, host_key=alibaba.host_key)
+    said = server.up(code=1)
+    assert "it shows another host key than the pinned one" in said
+    assert "nothing was touched" in said
+    server.program.reach(tencent.address)
+    server.program.environment |= tencent.agent_env(wrong=True)
+    said = server.up(code=1)
+    assert "it refuses the login" in said
+    assert "nothing was touched" in said
+    assert tencent.run(f"ls {ROOT} 2>/dev/null || :") == ""
+    assert server.ours() == {}

@@ -9,12 +9,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.host.servers import ROOT, Server
 from tests.lab.host import LabHost
+from tests.lab.lab import Lab
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(1200)]
 SOAK = bool(os.environ.get("SOAK"))
@@ -22,13 +22,21 @@ KILLS = 60 if SOAK else 8
 TWELVE = 12
 
 
-@pytest.fixture
-def server(tmp_path: Path, tencent: LabHost) -> Server:
-    """Converged, without an edition: twelve services."""
-    made = Server(tmp_path, "tencent", tencent)
+@pytest.fixture(scope="module")
+def converged(tmp_path_factory: pytest.TempPathFactory, lab: Lab) -> Server:
+    """Without an edition: twelve services. One for all: each test leaves it converged, or the next one begins anew."""
+    lab.start("tencent")
+    lab.hosts["tencent"].reset()
+    made = Server(tmp_path_factory.mktemp("faults"), "tencent", lab.hosts["tencent"])
     made.edit(lambda values: values.pop("edition"))
-    made.up()
     return made
+
+
+@pytest.fixture
+def server(converged: Server) -> Server:
+    converged.host.lift()
+    converged.up()
+    return converged
 
 
 def change_all(server: Server, mark: str) -> None:
@@ -98,10 +106,13 @@ def test_hostctl_killed_at_random_moments(server: Server, record_property: pytes
             server.set(name, env={"MARK": mark})
         running = server.program.start("up")
         time.sleep(chance.uniform(0.8, 6.0))
-        both = chance.random() < 0.5  # with compose, or without
-        pattern = "hostctl|docker-compose" if both else "hostctl"
-        server.host.run(f"pkill -KILL -f '{ROOT}/lib/({pattern})|docker-compose -f docker-compose-block' || :" if both
-                        else f"pkill -KILL -f '{ROOT}/lib/hostctl' || :")  # fmt: skip
+        # With the compose that it runs, or without.
+        patterns = [
+            "/lib/[h]ostctl",
+            *(["[d]ocker-compose-blockchain-tencent.yml up"] if chance.random() < 0.5 else []),
+        ]
+        for pattern in patterns:
+            server.host.run(["pkill", "-KILL", "-f", pattern], code=None)
         said, _ = running.communicate(timeout=300)
         interrupted += running.returncode != 0
         assert clear(said), said
@@ -125,33 +136,6 @@ def test_a_full_disk(server: Server) -> None:
     assert set(server.health().values()) == {200}  # what ran still runs
     server.host.free_disk()
     assert_converges(server)
-
-
-def test_a_port_that_a_stranger_holds(tmp_path: Path, tencent: LabHost) -> None:  # P6
-    server = Server(tmp_path, "tencent", tencent)
-    server.edit(lambda values: values.pop("edition"))
-    tencent.take_port(8433)
-    said = server.up(code=1)
-    assert re.search(r"port 8433 is taken by pid \d+ \(.*taker\.py 8433\)", said), said
-    rest = [name for name in server.health() if name != "blockchain-audit"]
-    assert set(server.health(rest).values()) == {200}
-    tencent.free_port(8433)
-    assert_converges(server)
-
-
-def test_a_wrong_key_touches_nothing(tmp_path: Path, tencent: LabHost, alibaba: LabHost) -> None:
-    server = Server(tmp_path, "tencent", tencent)
-    server.program.reach(tencent.address, host_key=alibaba.host_key)
-    said = server.up(code=1)
-    assert "it shows another host key than the pinned one" in said
-    assert "nothing was touched" in said
-    server.program.reach(tencent.address)
-    server.program.environment |= tencent.agent_env(wrong=True)
-    said = server.up(code=1)
-    assert "it refuses the login" in said
-    assert "nothing was touched" in said
-    assert tencent.run(f"ls {ROOT} 2>/dev/null || :") == ""
-    assert server.ours() == {}
 
 
 def test_two_people_at_once(server: Server, tmp_path_factory: pytest.TempPathFactory) -> None:
