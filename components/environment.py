@@ -16,7 +16,7 @@ from components.edition import Edition, EditionArgs
 from components.host import Host, HostArgs
 from components.image import HostImage, RegistryLogin, RegistryLoginArgs, host_image
 from components.integration import Integration, IntegrationArgs
-from components.observation import Observation, from_sources
+from components.observation import Foreign, Observation, from_sources
 from components.outputs import together
 from components.remote import Target
 from components.service import BlockchainService, BlockchainServiceArgs
@@ -243,7 +243,7 @@ class Environment(pulumi.ComponentResource):
             f"databases.{name}: was not asked: its password can't be opened without the stack's passphrase"
             for name in sorted(self._args.observation.unasked)
         ]
-        said += observation_notices(self._args.observation, self._plan.host.address)
+        said += observation_notices(self._args.observation, self._plan)
         for text in said:
             pulumi.log.info(text, self)
 
@@ -256,13 +256,12 @@ class Environment(pulumi.ComponentResource):
         return pulumi.Output.all(*of_others).apply(with_others)
 
 
-def observation_notices(observation: Observation, address: str) -> list[str]:
+def observation_notices(observation: Observation, plan: EnvironmentPlan) -> list[str]:
     """What a reader should know of how the host was found."""
-    said = [
-        f"{name} is there already and not ours (image {image}): `up` stops it and keeps it as "
-        f"{name}.before-blockchain-dao, `destroy` gives it back (D18)"
-        for name, image in observation.adopts
-    ]
+    address = plan.host.address
+    active = plan.active_edition
+    ours = {member.name for member in active.members} if active else set[str]()
+    said = [text for one in observation.adopts if (text := _foreign(one, one.name in ours))]
     if observation.reason is not None:
         said.append(f"host {address} was not observed: {observation.reason}")
     if abs(observation.clock_off) > CLOCK_SECONDS:
@@ -270,3 +269,17 @@ def observation_notices(observation: Observation, address: str) -> list[str]:
         minutes = round(abs(observation.clock_off) / 60)
         said.append(f"host.address: the clock of {address} is {minutes} minutes {way} of this machine's: set one right")
     return said
+
+
+def _foreign(one: Foreign, starts: bool) -> str:
+    """What `up` does about a container that somebody else made; `starts`: whether its name is one that `up` starts."""
+    there = f"{one.name} is there already and not ours (image {one.image})"
+    if starts:
+        stops = "stops it and keeps it" if one.running else "keeps it"
+        return f"{there}: `up` {stops} as {one.name}.before-blockchain-dao, `destroy` gives it back (D18)"
+    if one.running:
+        return (
+            f"{there}, and runs although its edition is off (E1): `up` leaves it; `docker stop {one.name}`, "
+            f"or switch to its edition and back"
+        )
+    return ""

@@ -22,6 +22,15 @@ Labels = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """A container of a documented name that is there and not ours (D18)."""
+
+    name: str
+    image: str
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """The labels of one host, or the reason why there are none."""
 
@@ -29,8 +38,8 @@ class Observation:
     reason: str | None
     unasked: frozenset[str] = frozenset()
     """Databases that nobody asked although somebody looked at the host."""
-    adopts: tuple[tuple[str, str], ...] = ()
-    """Containers of documented names that are there and not ours, with their images (D18)."""
+    adopts: tuple[Foreign, ...] = ()
+    """Containers of documented names that are there and not ours, of every edition (D18)."""
     clock_off: float = 0
     """Seconds that the host's clock is ahead of this machine's (negative: behind)."""
 
@@ -127,6 +136,9 @@ def observe_there(plan: EnvironmentPlan, environ: Mapping[str, str], now: float)
     return Observation(
         pulumi.Output.from_input(answer),
         None,
-        adopts=tuple(sorted(answer.get("adopts", {}).items())),
+        adopts=tuple(
+            Foreign(name, str(one["image"]), bool(one["running"]))
+            for name, one in sorted(answer.get("adopts", {}).items())
+        ),
         clock_off=float(answer.get("now", now)) - now,
     )

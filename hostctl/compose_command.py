@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import List, Optional
 
+from hostctl.docker_api import socket_path
 from hostctl.environment import outside_environment
 from hostctl.errors import HostctlError
 
@@ -46,7 +47,8 @@ class Compose:
             process = subprocess.Popen(
                 argv,
                 cwd=str(self._root),
-                env=outside_environment(),
+                # The daemon that hostctl itself asks, whatever Docker's context says.
+                env={**outside_environment(), "DOCKER_HOST": "unix://" + socket_path()},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -7,18 +7,18 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
+from hostctl.compose_aside import Aside
 from hostctl.compose_files import DEFINITION, SERVICE, STACK
-from hostctl.console import say
 from hostctl.docker_api import DockerApi, DockerRefused
 from hostctl.errors import HostctlError
-from hostctl.layout import Layout, read_json, remove, write_json
+from hostctl.layout import Layout
 from hostctl.runtime import Process, Target
 
 # What compose 1.29 calls the old container while it makes the new one.
 _SET_ASIDE_BY_COMPOSE = re.compile(r"(?:[0-9a-f]{12}_)+(.+)")
-ASIDE = ".before-blockchain-dao"
 STOP_MARGIN_SECONDS = 30.0
 _WORKING_DIR = "com.docker.compose.project.working_dir"
+_ONE_OFF = "com.docker.compose.oneoff"
 
 
 class Seen(NamedTuple):
@@ -43,11 +43,12 @@ class Containers:
     """All containers of one stack."""
 
     def __init__(self, layout: Layout, api: DockerApi, stack: str) -> None:
-        self._layout, self.api, self._stack = layout, api, stack
+        self.api, self._stack = api, stack
+        self.aside = Aside(layout, api)
 
     def names(self) -> List[str]:
         """Services that have a container."""
-        return sorted({entry["Labels"][SERVICE] for entry in self._entries() if SERVICE in entry["Labels"]})
+        return sorted({entry["Labels"][SERVICE] for entry in self._entries()})
 
     def all(self, name: str) -> List[Seen]:
         """All containers of a service: the one that runs first, then the newest."""
@@ -69,7 +70,7 @@ class Containers:
         keep, *others = self.all(name) or [None]
         for other in others:
             if other is not None:
-                self._quietly_delete(other)
+                self._quietly_delete(other.id)
         if keep is None:
             return
         if keep.state == "paused":
@@ -82,56 +83,30 @@ class Containers:
         """Stops and removes services' containers, all at once; what went wrong by name."""
         with ThreadPoolExecutor(max(1, min(8, len(targets)))) as pool:
             troubles = list(pool.map(self._remove_one, targets))
-        return {target.name: trouble for target, trouble in zip(targets, troubles) if trouble}
+        found: Dict[str, str] = {}
+        for target, trouble in zip(targets, troubles):
+            # One after the other: what is on record of those set aside is one file.
+            told = trouble or self._give_back(target)
+            if told:
+                found[target.name] = told
+        return found
 
     def remove_all(self) -> None:
-        """Every container of the stack, and then the networks of its label."""
-        names = self.names()
-        troubles = self.remove([Target(name, 10.0) for name in names])
+        """Every container of the stack, and then the networks of its label; what was set aside is as it was."""
+        names = sorted({*self.names(), *self.aside.names()})
+        troubles = self.remove([Target(name, 10.0, undone=True) for name in names])
         if troubles:
             raise HostctlError("; ".join(troubles.values()))
+        for left in self.api.containers({STACK: self._stack}):  # one-off ones of `docker-compose run`
+            self._quietly_delete(left["Id"])
         for network in self.api.get("/networks", filters='{"label": ["%s=%s"]}' % (STACK, self._stack)):
             self.api.delete("/networks/%s" % network["Id"])
-
-    def make_way(self, name: str) -> None:
-        """Sets a container aside that has the documented name and isn't ours (D18): stopped, kept, given back later."""
-        there = self.api.inspect(name)
-        if there is None or STACK in (there["Config"]["Labels"] or {}):
-            return
-        running = bool(there["State"]["Running"])
-        kept = dict(self._adopted(), **{name: {"id": there["Id"], "running": running}})
-        write_json(self._layout.adopted, kept)
-        self._stop(there["Id"], 30.0)
-        self.api.post("/containers/%s/rename" % there["Id"], name=name + ASIDE)
-        say("%s: the container of that name that was here is kept as %s" % (name, name + ASIDE))
-
-    def set_aside(self, name: str) -> bool:
-        """Whether a container was set aside for this service."""
-        return name in self._adopted()
-
-    def _give_back(self, name: str) -> None:
-        kept = self._adopted()
-        entry = kept.pop(name, None)
-        if entry is None:
-            return
-        if self.api.inspect(entry["id"]) is not None and self.api.inspect(name) is None:
-            self.api.post("/containers/%s/rename" % entry["id"], name=name)
-            if entry["running"]:
-                self.api.post("/containers/%s/start" % entry["id"])
-            say("%s: the container that was here before has its name back" % name)
-        if kept:
-            write_json(self._layout.adopted, kept)
-        else:
-            remove(self._layout.adopted)
-
-    def _adopted(self) -> Dict[str, Any]:
-        return read_json(self._layout.adopted) or {}
 
     def _entries(self, name: str = "") -> List[Dict[str, Any]]:
         labels = {STACK: self._stack}
         if name:
             labels[SERVICE] = name
-        return self.api.containers(labels)
+        return [entry for entry in self.api.containers(labels) if service_of(entry["Labels"], self._stack)]
 
     def _seen(self, container: str) -> Optional[Seen]:
         found = self.api.inspect(container)
@@ -141,10 +116,16 @@ class Containers:
         try:
             for one in self.all(target.name):
                 self._stop(one.id, target.grace_seconds)
-                self._quietly_delete(one)
-            self._give_back(target.name)
+                self._quietly_delete(one.id)
         except HostctlError as error:
             return "%s can't be removed: %s" % (target.name, error)
+        return ""
+
+    def _give_back(self, target: Target) -> str:
+        try:
+            self.aside.give_back(target.name, target.undone)
+        except (HostctlError, OSError) as error:
+            return "%s is removed, but what it made way for isn't back: %s" % (target.name, error)
         return ""
 
     def _stop(self, container: str, grace: float) -> None:
@@ -155,9 +136,9 @@ class Containers:
             if error.status != 404:  # gone meanwhile
                 raise
 
-    def _quietly_delete(self, one: Seen) -> None:
+    def _quietly_delete(self, container: str) -> None:
         try:
-            self.api.delete("/containers/%s" % one.id, force=1)
+            self.api.delete("/containers/%s" % container, force=1)
         except DockerRefused as error:
             if error.status not in (404, 409):  # gone, or somebody else is removing it
                 raise
@@ -177,6 +158,12 @@ def seen(found: Mapping[str, Any]) -> Seen:
         labels.get(DEFINITION, ""),
         _detail(state, found["HostConfig"].get("Memory") or 0),
     )
+
+
+def service_of(labels: Mapping[str, str], stack: str) -> str:
+    """Which service of this stack a container is; "" for other people's and one-off ones (`docker-compose run`)."""
+    ours = labels.get(STACK) == stack and labels.get(_ONE_OFF) != "True"
+    return labels.get(SERVICE, "") if ours else ""
 
 
 def stack_of(api: DockerApi, root: str) -> Optional[str]:

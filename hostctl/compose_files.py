@@ -13,6 +13,7 @@ from hostctl.forms import ComposeSpec, HostDefinition, ServiceDefinition
 LABEL = "blockchain-dao"
 STACK, SERVICE, DEFINITION = LABEL + ".stack", LABEL + ".service", LABEL + ".definition"
 TOP = "services:\n"
+_IMAGE = "    image: "
 _SECRETS, _ENDING = "      - ./secrets/", ".compose.env"
 
 
@@ -78,6 +79,17 @@ def block_of(text: str, name: str) -> str:
         elif lines:
             break
     return "".join(line + "\n" for line in lines)
+
+
+def image_of(block: str) -> str:
+    """The image that a block names; empty when it names none."""
+    lines = [line for line in block.split("\n") if line.startswith(_IMAGE)]
+    return lines[0][len(_IMAGE) :].strip('"') if lines else ""
+
+
+def has_documented_name(block: str, name: str) -> bool:
+    """Whether a block gives its container exactly the service's name (E2), which somebody else's may have (D18)."""
+    return "    container_name: %s\n" % name in block
 
 
 def secret_owners(block: str) -> List[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, cast
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from hostctl import compose_files, ports
 from hostctl.compose_command import Compose
-from hostctl.compose_containers import Containers, Seen, stack_of
+from hostctl.compose_containers import Containers, Seen, service_of, stack_of
 from hostctl.compose_files import STACK
-from hostctl.docker_api import DockerApi
+from hostctl.docker_api import DockerApi, DockerMissing
 from hostctl.errors import HostctlError
 from hostctl.forms import ComposeSpec, HostDefinition, ServiceDefinition
 from hostctl.identity import program_of
@@ -105,38 +105,74 @@ class ComposeRuntime:
         self, wanted: Sequence[Target], unwanted: Sequence[Target], host: HostDefinition
     ) -> Dict[str, Outcome]:
         """One run of compose for all that was asked for."""
-        self.start(host)
-        containers = self._containers()
-        outcomes = {name: Outcome(FAILED, reason) for name, reason in containers.remove(unwanted).items()}
+        found = self._containers().remove(unwanted)
+        outcomes = {name: Outcome(FAILED, reason) for name, reason in found.items()}
         if not wanted:
-            return outcomes
-        spec = self._spec()
-        text = read_text(self._layout.root / spec["file"]) or ""
-        names = [target.name for target in wanted]
-        for name in names:
-            containers.tidy(name)
-            if "    container_name: %s\n" % name in compose_files.block_of(text, name):
-                containers.make_way(name)
-        before = {name: containers.current(name) for name in names}
-        reason = self._compose().up(spec["file"], names)
-        for target in wanted:
-            now = containers.current(target.name)
-            outcomes[target.name] = _outcome(target, before[target.name], now, reason)
-            self._note(target.name, now, text)
+            return outcomes  # whatever is wrong with the network: to be gone needs none
+        try:
+            outcomes.update(self._bring_up(wanted, host)[0])
+        except HostctlError as error:  # no reason to doubt what was removed
+            outcomes.update({target.name: Outcome(FAILED, str(error)) for target in wanted})
         return outcomes
 
     def restart(self, targets: Sequence[Target]) -> Dict[str, Outcome]:
         """Recreates what compose would recreate (secrets changed), and starts the others again."""
         containers = self._containers()
         before = {target.name: containers.current(target.name) for target in targets}
-        outcomes = self.converge(targets, [], self._host())
+        try:
+            outcomes, reason = self._bring_up(targets, self._host())
+        except HostctlError as error:
+            return {target.name: Outcome(FAILED, str(error)) for target in targets}
+        # A reason that is nobody's own: compose may not have come to look at anyone's secrets.
+        broken = reason if not any(_reasons_of(target.name, reason) for target in targets) else ""
         for target in targets:
             old, now = before[target.name], containers.current(target.name)
-            if old is not None and now is not None and old.id == now.id and old.started == now.started:
-                seconds = int(target.grace_seconds) + 1
-                self._api.post("/containers/%s/restart" % now.id, seconds=seconds + 60.0, t=seconds)
-                outcomes[target.name] = Outcome(RESTARTED)
+            left_alone = old is not None and now is not None and (old.id, old.started) == (now.id, now.started)
+            if now is not None and left_alone and outcomes[target.name].what != FAILED:
+                outcomes[target.name] = Outcome(FAILED, broken) if broken else self._restart(target, now.id)
         return outcomes
+
+    def _restart(self, target: Target, container: str) -> Outcome:
+        seconds = int(target.grace_seconds) + 1
+        try:
+            self._api.post("/containers/%s/restart" % container, seconds=seconds + 60.0, t=seconds)
+        except HostctlError as error:
+            return Outcome(FAILED, str(error))
+        return Outcome(RESTARTED)
+
+    def _bring_up(self, wanted: Sequence[Target], host: HostDefinition) -> Tuple[Dict[str, Outcome], str]:
+        """What became of each, and compose's reason when it failed for any of them."""
+        self.start(host)
+        containers = self._containers()
+        spec = self._spec()
+        text = read_text(self._layout.root / spec["file"]) or ""
+        outcomes: Dict[str, Outcome] = {}
+        before: Dict[str, Optional[Seen]] = {}
+        for target in wanted:
+            try:
+                self._make_ready(containers, target.name, compose_files.block_of(text, target.name))
+                before[target.name] = containers.current(target.name)
+            except HostctlError as error:
+                outcomes[target.name] = Outcome(FAILED, str(error))
+        reason = self._compose().up(spec["file"], list(before)) if before else ""
+        for target in wanted:
+            if target.name not in before:
+                continue
+            old, now = before[target.name], containers.current(target.name)
+            outcomes[target.name] = _outcome(target, old, now, reason)
+            # What compose left alone has the secrets that there are: it compared them. When it failed, nobody knows.
+            if now is not None and (not reason or old is None or old.id != now.id):
+                self._note(target.name, now, text)
+        return outcomes, reason
+
+    def _make_ready(self, containers: Containers, name: str, block: str) -> None:
+        """Before compose: what it would pull, or stumble over."""
+        image = compose_files.image_of(block)
+        if image and self._api.image(image) is None:
+            raise HostctlError("its image %s is not on this host" % image)
+        containers.tidy(name)
+        if compose_files.has_documented_name(block, name):
+            containers.aside.make_way(name)
 
     def stop_everything(self) -> None:
         """Removes all containers of this stack and its network; databases and other people's stay (D16, D20)."""
@@ -149,10 +185,11 @@ class ComposeRuntime:
 
     def processes(self) -> Optional[Dict[str, Process]]:
         """Every service that has a container; None when Docker doesn't answer."""
-        if not self._api.answers():
-            return None
         containers = self._containers()
-        found = {name: containers.current(name) for name in containers.names()}
+        try:
+            found = {name: containers.current(name) for name in containers.names()}
+        except DockerMissing:
+            return None
         return {name: one.process() for name, one in found.items() if one is not None}
 
     def process(self, name: str) -> Optional[Process]:
@@ -164,18 +201,24 @@ class ComposeRuntime:
         """Who holds a port that a service wants: another container, or a process of the host."""
         numbers = {port for definition in wanted.values() for port in definition["ports"]}
         listeners = ports.listeners(numbers)
-        published = _published(self._api.containers())
+        published = _published(self._api.containers(), self._stack())
         moving = {*wanted, *leaving}
         found: Dict[str, List[str]] = {}
         for name, definition in wanted.items():
+            block = compose_files.text_of(definition["parts"], self._spec()["file"])
+            # One of exactly this name is set aside before the service starts (D18).
+            aside = name if compose_files.has_documented_name(block, name) else None
+            bind = definition["launch"]["bind"]
             for port in definition["ports"]:
-                holders = [one for one in published if one["port"] == port]
-                # One of exactly this name is set aside before the service starts (D18).
-                others = [one["name"] for one in holders if one["service"] not in moving and one["container"] != name]
-                bind = definition["launch"]["bind"]
+                holders = [one for one in published if one.port == port]
+                others = [
+                    one for one in holders if one.service not in moving and (one.labelled or one.container != aside)
+                ]
+                said = [ports.sentence(port, one.name, ours=bool(one.service)) for one in others]
                 if not holders:
-                    others = [_whose(one) for one in listeners if one.port == port and ports.collide(bind, one.address)]
-                found.setdefault(name, []).extend(ports.sentence(port, other) for other in others[:1])
+                    near = [one for one in listeners if one.port == port and ports.collide(bind, one.address)]
+                    said = [ports.sentence(port, _whose(one)) for one in near]
+                found.setdefault(name, []).extend(said[:1])
         return {name: sentences for name, sentences in found.items() if sentences}
 
     def differs(self, name: str, digest: str, process: Process) -> str:
@@ -207,16 +250,13 @@ class ComposeRuntime:
         since = mark[0] if mark else 0
         return [] if newest is None else self._api.logs(newest.id, lines, since)
 
-    def _note(self, name: str, now: Optional[Seen], text: str) -> None:
-        """Writes down with which secrets a container was made."""
-        if now is None:
-            return
+    def _note(self, name: str, now: Seen, text: str) -> None:
+        """Writes down which secrets a container has."""
         owners = compose_files.secret_owners(compose_files.block_of(text, name))
         secrets = {owner: file_identity(self._layout, owner) for owner in owners}
-        known = self._noted(name)
-        if known is not None and known["container"] == now.id:
-            return  # not made now
-        write_json(self._layout.running / (name + ".json"), {"container": now.id, "secrets": secrets}, durable=False)
+        entry = {"container": now.id, "secrets": secrets}
+        if self._noted(name) != entry:
+            write_json(self._layout.running / (name + ".json"), entry, durable=False)
 
     def _noted(self, name: str) -> Optional[Dict[str, Any]]:
         return cast("Optional[Dict[str, Any]]", read_json(self._layout.running / (name + ".json")))
@@ -244,8 +284,11 @@ class ComposeRuntime:
 
 def _outcome(target: Target, before: Optional[Seen], now: Optional[Seen], reason: str) -> Outcome:
     """What compose made of one service; whether it is healthy is another question."""
+    own = _reasons_of(target.name, reason)
     if now is None or now.state == "created" or (target.digest and now.digest != target.digest):
-        return Outcome(FAILED, _reason_for(target.name, reason) or "docker-compose did not start it")
+        return Outcome(FAILED, own or reason or "docker-compose did not start it")
+    if own or (reason and now.state != "running"):
+        return Outcome(FAILED, own or reason)
     if before is None:
         return Outcome(STARTED)
     if before.id != now.id:
@@ -255,21 +298,34 @@ def _outcome(target: Target, before: Optional[Seen], now: Optional[Seen], reason
     return Outcome(STARTED)
 
 
-def _reason_for(name: str, reason: str) -> str:
-    """What compose said of one service, else all that it said."""
-    own = [part for part in reason.split("; ") if name in part.split() or " %s:" % name in part]
-    return "; ".join(own) or reason
+def _reasons_of(name: str, reason: str) -> str:
+    """What compose said of one service."""
+    return "; ".join(part for part in reason.split("; ") if name in part.split() or " %s:" % name in part)
 
 
-def _published(entries: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
-    """Every port that a container publishes, and whose container that is."""
-    found: List[Dict[str, Any]] = []
+class _Published(NamedTuple):
+    """A TCP port that a container publishes, and whose container that is."""
+
+    port: int
+    container: str
+    service: str
+    """The service of this stack that it serves; empty for other people's."""
+    labelled: bool
+    """Whether it belongs to a stack of this program's, this one or another: that is never set aside."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.service or "the container " + self.container
+
+
+def _published(entries: Sequence[Mapping[str, Any]], stack: str) -> List[_Published]:
+    found: List[_Published] = []
     for entry in entries:
-        service = entry["Labels"].get(compose_files.SERVICE, "")
+        labels: Dict[str, str] = entry["Labels"]
         name = (entry["Names"] or [entry["Id"][:12]])[0].lstrip("/")
-        for port in {one["PublicPort"] for one in entry["Ports"] if "PublicPort" in one}:
-            shown = service or "the container " + name
-            found.append({"port": port, "service": service, "container": name, "name": shown})
+        numbers = {one["PublicPort"] for one in entry["Ports"] if "PublicPort" in one and one["Type"] == "tcp"}
+        found += [_Published(port, name, service_of(labels, stack), STACK in labels) for port in sorted(numbers)]
     return found
 
 

@@ -7,6 +7,7 @@ import time
 from typing import Callable, NamedTuple, Optional
 from urllib.parse import urlsplit
 
+from hostctl.docker_api import DockerMissing
 from hostctl.forms import Health
 from hostctl.runtime import Process, Runtime
 
@@ -47,6 +48,7 @@ class Gate:
         self._timeout = float(health["timeout_seconds"])
         self._interrupted = interrupted
         self._pid = 0
+        self._unseen = 0.0
 
     def wait(self, at_most: Optional[float] = None) -> Verdict:
         """Until it is healthy, has ended, or time is up."""
@@ -55,14 +57,19 @@ class Gate:
         answer = "it was never asked"
         while True:
             spent = time.monotonic() - began
-            process = self._runtime.process(self._name)
-            broken = self._broken(process, spent)
-            if broken:
-                return Verdict(False, broken, spent)
-            if process is not None and process.pid:
-                answer = probe(self._url, max(0.2, min(1.0, limit - spent)))
-                if not answer and process.state == "running" and self._still_the_same():
-                    return Verdict(True, "", time.monotonic() - began)
+            try:
+                process = self._runtime.process(self._name)
+                broken = self._broken(process, spent)
+                if broken:
+                    return Verdict(False, broken, spent)
+                if process is not None and process.pid:
+                    answer = probe(self._url, max(0.2, min(1.0, limit - spent)))
+                    if not answer and process.state == "running" and self._still_the_same():
+                        return Verdict(True, "", time.monotonic() - began)
+            except DockerMissing as error:
+                # Docker restarts, say, and every container with it: nothing is wrong with the service itself.
+                answer = str(error)
+                self._pid, self._unseen = 0, spent
             if self._interrupted():
                 return Verdict(False, "interrupted", spent)
             if spent >= limit:
@@ -72,7 +79,7 @@ class Gate:
 
     def _broken(self, process: Optional[Process], spent: float) -> str:
         if process is None or process.state == "stopped":
-            return "" if spent < UNSTARTED_SECONDS else "its process is not running"
+            return "" if spent - self._unseen < UNSTARTED_SECONDS else "its process is not running"
         if process.state == "failed":
             return "its process ended: " + process.detail
         if self._pid and process.pid != self._pid:

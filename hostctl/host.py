@@ -26,7 +26,7 @@ from hostctl.errors import BadInput, HostctlError, RuntimeRefused
 from hostctl.forms import HostDefinition
 from hostctl.health import Gate
 from hostctl.layout import remove, write_json
-from hostctl.runtime import Runtime, Target, runtime_for
+from hostctl.runtime import FAILED, Runtime, Target, runtime_for
 
 STRANGER_GRACE_SECONDS = 10.0
 
@@ -108,7 +108,7 @@ def _apply(context: Context, runtime: Runtime, before: Optional[HostRecord], aft
     try:
         words = runtime.start(after["definition"], renew=True)
         words += firewall.apply(context.layout, after["definition"])
-        ended = _converge_programs(context, runtime, after["definition"])
+        ended = _converge_programs(context, runtime, before, after["definition"])
     except RuntimeRefused:
         files.put(context, texts)
         _restore(context, before)
@@ -127,14 +127,20 @@ def _restore(context: Context, before: Optional[HostRecord]) -> None:
         write_json(context.layout.host, before)
 
 
-def _converge_programs(context: Context, runtime: Runtime, definition: HostDefinition) -> List[str]:
+def _converge_programs(
+    context: Context, runtime: Runtime, before: Optional[HostRecord], definition: HostDefinition
+) -> List[str]:
     """The host's own programs, and the end of those that are nobody's: the runtime's file is ours."""
     own = runtime.host_programs(definition)
     strangers = sorted(set(runtime.processes() or {}) - set(own) - set(context.store.names()))
+    if before is None and definition["compose"] is not None:
+        # The records are gone, not the containers: each `up` finds its own by its label and lets it run. The next
+        # `host` ends what nobody claimed.
+        strangers = []
     targets = [[Target(name, STRANGER_GRACE_SECONDS) for name in names] for names in (own, strangers)]
-    if own or strangers:
-        runtime.converge(targets[0], targets[1], definition)
-    return ["ended %s: it does not belong here" % name for name in strangers]
+    outcomes = runtime.converge(targets[0], targets[1], definition) if own or strangers else {}
+    failed = {name: outcome.detail for name, outcome in outcomes.items() if outcome.what == FAILED}
+    return [failed.get(name, "ended %s: it does not belong here" % name) for name in strangers]
 
 
 def _await_all(context: Context) -> None:

@@ -64,14 +64,17 @@ def _listening(context: Context) -> Dict[str, str]:
     return labels
 
 
-def _to_adopt(names: Sequence[str]) -> Dict[str, str]:
-    """Containers of documented names that somebody else made, and their images (D18)."""
+def _to_adopt(names: Sequence[str]) -> Dict[str, Dict[str, Any]]:
+    """Containers of documented names that somebody else made: their images, and whether they run (D18)."""
     if not names or not os.path.exists(docker_api.socket_path()):
         return {}
     api = docker_api.DockerApi()
-    found = {name: api.inspect(name) for name in names}
+    try:
+        found = {name: api.inspect(name) for name in names}
+    except docker_api.DockerMissing:
+        return {}
     return {
-        name: one["Config"]["Image"]
+        name: {"image": one["Config"]["Image"], "running": bool(one["State"]["Running"])}
         for name, one in found.items()
         if one is not None and STACK not in (one["Config"]["Labels"] or {})
     }

@@ -17,6 +17,8 @@ from hostctl.identity import program_of
 _EVERYTHING = ("::", "*", "")  # `::` takes IPv4 as well, as a rule
 _LISTEN = "0A"
 _CURE = "end that, or choose another port"
+# Engines start what is new before they take away what is no longer wanted.
+_OUR_CURE = "if that one is being removed, run `up` again; else choose another port"
 # Newer versions take more ports than Consul used to; the service keeps its documented one (D8).
 _CONSUL = re.compile(r"\bconsul\b", re.IGNORECASE)
 _CONSULS = "set Consul's ports (grpc_tls, ...) in its configuration, for example `ports { grpc_tls = -1 }` (D8)"
@@ -46,15 +48,16 @@ def strangers(
     for port in definition["ports"]:
         for listener in found:
             if listener.port == port and collide(address, listener.address) and not moving(listener.pid):
-                holder = name_of(listener.pid) or _whose(listener)
-                sentences.append(sentence(port, holder))
+                service = name_of(listener.pid)
+                sentences.append(sentence(port, service or _whose(listener), ours=bool(service)))
                 break
     return sentences
 
 
-def sentence(port: int, holder: str) -> str:
-    """What to tell of a port that somebody else holds."""
-    return "port %d is taken by %s: %s" % (port, holder, _CONSULS if _CONSUL.search(holder) else _CURE)
+def sentence(port: int, holder: str, ours: bool = False) -> str:
+    """What to tell of a port that somebody else holds; `ours`: another service of this host."""
+    cure = _CONSULS if _CONSUL.search(holder) else _OUR_CURE if ours else _CURE
+    return "port %d is taken by %s: %s" % (port, holder, cure)
 
 
 def bind_address(definition: ServiceDefinition) -> str:

@@ -8,24 +8,31 @@ from typing import List, Optional, Set
 from hostctl import audit, files
 from hostctl.console import say
 from hostctl.context import Context
+from hostctl.errors import HostctlError
 from hostctl.generations import REMOVING, ROLLING_BACK, STARTING, Record, orphaned
 from hostctl.health import Gate, Verdict
 from hostctl.identity import identify
 from hostctl.layout import remove
-from hostctl.runtime import Target
+from hostctl.runtime import FAILED, Outcome, Target
 
 _TEMPORARY = re.compile(r"\..*\.tmp-(\d+)")
 
 
 def put_back(context: Context, name: str) -> Optional[Verdict]:
-    """Makes the last good generation run again; without one, the service is gone again (None)."""
+    """Makes the last good generation run again; without one, the service is gone again (None).
+
+    Raises HostctlError where the runtime could do neither.
+    """
     with context.lock.held():
         context.store.turn(name, ROLLING_BACK, context.me)
         good = context.store.good(name)
         files.render(context)
-        target = Target(name, _grace(context, name))
+        target = Target(name, _grace(context, name), undone=True)
         host = context.host()["definition"]
-        context.runtime.converge([target] if good else [], [] if good else [target], host)
+        outcomes = context.runtime.converge([target] if good else [], [] if good else [target], host)
+        outcome = outcomes.get(name, Outcome(""))
+        if outcome.what == FAILED:
+            raise HostctlError(outcome.detail)  # it stays pending: the next run finishes it
         if good is None:
             context.store.forget(name)
             return None
@@ -59,7 +66,10 @@ def finish(context: Context) -> None:
             continue
         definition = context.store.definition(name, pending["generation"])
         if pending["phase"] == ROLLING_BACK:
-            good = context.store.good(name) or definition
+            good = context.store.good(name)
+            if good is None:
+                say("%s: what an interrupted run began can't be removed yet; the next run tries again" % name)
+                continue
             Gate(context.runtime, name, good["health"], lambda: False).wait()
             context.store.abandon(name)
             continue
@@ -69,7 +79,11 @@ def finish(context: Context) -> None:
             say("%s: generation %d is healthy, although its run was interrupted" % (name, number))
             audit.record(context.layout, "recover", name, "kept", generation=number)
         else:
-            put_back(context, name)
+            try:
+                put_back(context, name)
+            except HostctlError as error:
+                say("%s: an interrupted change can't be rolled back yet: %s" % (name, error))
+                continue
             say("%s: an interrupted change was rolled back" % name)
             audit.record(context.layout, "recover", name, "rolled back", reason=verdict.reason)
 
@@ -77,7 +91,9 @@ def finish(context: Context) -> None:
 def _adopt_one(context: Context, name: str, record: Record) -> List[Target]:
     pending = record["pending"]
     assert pending is not None
-    target = Target(name, _grace(context, name))
+    # Only of one that was never good; a removal that somebody asked for is none that undoes.
+    undone = record["good"] is None and pending["phase"] != REMOVING
+    target = Target(name, _grace(context, name), undone=undone)
     if pending["phase"] == REMOVING:
         say("%s: finishing an interrupted removal" % name)
         return [target]

@@ -32,6 +32,8 @@ class Target(NamedTuple):
     name: str
     grace_seconds: float
     digest: str = ""
+    undone: bool = False
+    """Of one that is unwanted: whether what had to make way for it runs again (D18); a plain removal leaves that be."""
 
 
 class Outcome(NamedTuple):

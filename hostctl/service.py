@@ -19,6 +19,7 @@ from hostctl.redact import redact, values_of
 from hostctl.runtime import FAILED, RESTARTED, UNCHANGED, Target
 
 LAST_LINES = 20
+LONGEST_LINE = 500
 # A service that already ran should answer at once; one that doesn't is started again instead of waited for.
 UNCHANGED_SECONDS = 5.0
 
@@ -76,6 +77,8 @@ class Started(NamedTuple):
 
     definition: ServiceDefinition
     log_mark: List[int]
+    trouble: str = ""
+    """Why the runtime could not restart it."""
 
 
 def restart_all(context: Context, names: List[str], verb: str) -> None:
@@ -101,14 +104,21 @@ def restart_now(context: Context, names: List[str]) -> Dict[str, Started]:
     for word in context.runtime.start(context.host()["definition"]):
         say(word)
     grace = {name: float(entry.definition["stop"]["grace_seconds"]) for name, entry in found.items()}
-    context.runtime.restart([Target(name, seconds) for name, seconds in grace.items()])
-    return found
+    outcomes = context.runtime.restart([Target(name, seconds) for name, seconds in grace.items()])
+    failed = {
+        name: outcome.detail or "no reason is known" for name, outcome in outcomes.items() if outcome.what == FAILED
+    }
+    return {name: entry._replace(trouble=failed.get(name, "")) for name, entry in found.items()}
 
 
 def await_restarted(context: Context, started: Dict[str, Started], interrupted: Callable[[], bool]) -> Dict[str, str]:
     """Waits for each one's health; gives what is wrong by name."""
     trouble: Dict[str, str] = {}
     for name, entry in started.items():
+        if entry.trouble:
+            lines = _last_lines(context, entry.definition, entry.log_mark)
+            trouble[name] = "%s can't be restarted: %s.%s" % (name, entry.trouble, lines)
+            continue
         verdict = Gate(context.runtime, name, entry.definition["health"], interrupted).wait()
         if verdict.healthy:
             say("%s: restarted, healthy after %.1f s" % (name, verdict.seconds))
@@ -238,12 +248,21 @@ def _after_rollback(context: Context, name: str, good: Optional[int]) -> str:
 
 
 def _last_lines(context: Context, definition: ServiceDefinition, mark: List[int]) -> str:
-    """Its last words since this start, without its secrets (D6)."""
-    lines = context.runtime.log_tail(definition["name"], LAST_LINES, mark)
+    """Its last words since this start, without its secrets (D6); why not, where they can't be read."""
+    try:
+        lines = context.runtime.log_tail(definition["name"], LAST_LINES, mark)
+        secrets = values_of(context.layout, [*definition["secrets"], definition["name"]])
+    except (HostctlError, OSError, ValueError) as error:
+        return "\nIts log can't be read: %s" % error
     if not lines:
         return "\nIt logged nothing."
-    secrets = values_of(context.layout, [*definition["secrets"], definition["name"]])
-    return "\nIts last log lines:\n" + redact("\n".join("  " + line for line in lines), secrets)
+    # Cut only what is masked already: half a secret would not be found any more.
+    told = redact("\n".join(lines), secrets).splitlines()
+    return "\nIts last log lines:\n" + "\n".join("  " + _clipped(line) for line in told)
+
+
+def _clipped(line: str) -> str:
+    return line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…"
 
 
 def _fail(context: Context, verb: str, name: str, began: float, text: str) -> None:

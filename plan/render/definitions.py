@@ -175,8 +175,9 @@ def _client(plan: EnvironmentPlan) -> Definition:
     """What logs in: on a laptop from the project's own environment, on a server from where the services are."""
     module = ["-m", "standin.dbcheck"]
     if plan.runtime == "compose":
-        argv = ["docker", "run", "--rm", "-i", "--network", compose.network(plan), plan.images.stand_in, "python3"]
-        return {"argv": argv + module, "cwd": "."}
+        # It is given passwords: an image of that name from a registry of anybody's must never run.
+        run = ["docker", "run", "--rm", "-i", "--pull", "never", "--network", compose.network(plan)]
+        return {"argv": [*run, plan.images.stand_in, "python3", *module], "cwd": "."}
     return {"argv": [process.PYTHON, *module], "cwd": process.STAND_IN_FOLDER}
 
 

@@ -175,9 +175,18 @@ def test_a_server_that_cant_be_reached_stops_up_and_not_a_preview(monkeypatch: p
 
 def test_what_is_adopted_and_a_wrong_clock_are_told(monkeypatch: pytest.MonkeyPatch) -> None:  # D18
     monkeypatch.setenv("SSH_AUTH_SOCK", "/tmp/agent")
-    found = {"host": "", "now": time.time() - 86400, "adopts": {"dao-service-1": "dao:1"}}
+    states = {"dao-service-1": True, "dao-service-2": False, "future-service-1": True, "future-service-2": False}
+    adopts = {name: {"image": "dao:1", "running": running} for name, running in states.items()}
+    found = {"host": "", "now": time.time() - 86400, "adopts": adopts}
     notices = run_main("tencent", PINNED, labels=found).outputs["notices"]
-    assert any(text.startswith("dao-service-1 is there already and not ours (image dao:1)") for text in notices)
+    there = "is there already and not ours (image dao:1)"
+    assert [text for text in notices if there in text] == [
+        f"dao-service-1 {there}: `up` stops it and keeps it as dao-service-1.before-blockchain-dao, "
+        "`destroy` gives it back (D18)",
+        f"dao-service-2 {there}: `up` keeps it as dao-service-2.before-blockchain-dao, `destroy` gives it back (D18)",
+        f"future-service-1 {there}, and runs although its edition is off (E1): `up` leaves it; "
+        "`docker stop future-service-1`, or switch to its edition and back",
+    ]
     assert any("the clock of 101.33.251.158 is 1440 minutes behind" in text for text in notices)
 
 

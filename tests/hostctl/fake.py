@@ -30,7 +30,7 @@ from hostctl.context import Context
 from hostctl.definitions import parse_host, parse_service
 from hostctl.errors import RuntimeRefused
 from hostctl.process_files import header_problems, whole_problem
-from hostctl.runtime import OTHER_SETTINGS, RESTARTED, STARTED, UNCHANGED, Outcome, Process
+from hostctl.runtime import FAILED, OTHER_SETTINGS, RESTARTED, STARTED, UNCHANGED, Outcome, Process
 from tests.hostctl import samples
 
 __all__ = ["Crash", "FakeHost", "cli", "health"]
@@ -54,6 +54,8 @@ class FakeRuntime:
         self.unreadable = ""  # a text that the real parser would refuse, and our checks don't know
         self.reloads = 0
         self.up = False
+        self.stuck: set[str] = set()  # services that can be neither removed nor put back
+        self.log: list[str] | Exception | None = None
         self._pid = 1000
 
     def host_problems(self, definition: Any) -> list[str]:
@@ -83,12 +85,18 @@ class FakeRuntime:
         blocks = dict(BLOCK.findall(text))
         found: dict[str, Outcome] = {}
         for target in unwanted:
+            if target.name in self.stuck:
+                found[target.name] = Outcome(FAILED, f"{target.name} is stuck")
+                continue
             self.running.pop(target.name, None)
             self.step(f"stopped {target.name}")
         for target in wanted:
             before = self.running.get(target.name)
             if before is not None and before[0] == blocks[target.name]:
                 found[target.name] = Outcome(UNCHANGED)
+                continue
+            if target.name in self.stuck and before is not None:
+                found[target.name] = Outcome(FAILED, f"{target.name} is stuck")
                 continue
             self.running.pop(target.name, None)
             self.step(f"between the old and the new {target.name}")
@@ -98,9 +106,14 @@ class FakeRuntime:
         return found
 
     def restart(self, targets: Sequence[Any]) -> dict[str, Outcome]:
+        found: dict[str, Outcome] = {}
         for target in targets:
-            self._start(target.name, self.running[target.name][0])
-        return {target.name: Outcome(RESTARTED) for target in targets}
+            if target.name in self.stuck:
+                found[target.name] = Outcome(FAILED, f"{target.name} is stuck")
+            else:
+                self._start(target.name, self.running[target.name][0])
+                found[target.name] = Outcome(RESTARTED)
+        return found
 
     def stop_everything(self) -> None:
         self.running.clear()
@@ -132,7 +145,9 @@ class FakeRuntime:
         return [0, 0]
 
     def log_tail(self, name: str, lines: int, mark: list[int] | None = None) -> list[str]:
-        return [f"the last line of {name}"]
+        if isinstance(self.log, Exception):
+            raise self.log
+        return [f"the last line of {name}"] if self.log is None else self.log
 
     def healthy(self, port: int) -> bool:
         """Whether what listens there answers 200."""

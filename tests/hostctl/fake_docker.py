@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hostctl import compose_containers, compose_files
-from hostctl.docker_api import DockerRefused
+from hostctl.docker_api import DockerMissing, DockerRefused
 
 BLOCK = re.compile(r"^  ([a-z0-9-]+):$", re.MULTILINE)
 DIGEST = re.compile(r'blockchain-dao\.definition: "?([0-9a-f]+)')
@@ -24,6 +24,8 @@ class FakeDocker:
         self.images: dict[str, dict[str, Any]] = {}
         self.done: list[str] = []
         self.up = True
+        self.refuses: set[str] = set()  # such as "start dao-service-1"
+        self.killed_after = ""  # the same: the run ends there
         self._ids = (f"{number:064x}" for number in itertools.count(1))
 
     def add(self, name: str, labels: dict[str, str], state: str = "running", **more: Any) -> str:
@@ -36,8 +38,9 @@ class FakeDocker:
             "State": {"Status": state, "Running": state == "running", "Pid": int(id_, 16) if state == "running" else 0,
                       "StartedAt": f"started {id_[-2:]}", "ExitCode": 3, "OOMKilled": more.pop("oom", False)},
             "Config": {"Labels": labels, "Image": "x:1"},
-            "HostConfig": {"Memory": 64_000_000},
-            "Ports": more.pop("ports", []),
+            "HostConfig": {"Memory": 64_000_000,
+                           "RestartPolicy": {"Name": more.pop("restart", ""), "MaximumRetryCount": 0}},
+            "Ports": [{"Type": "tcp"} | port for port in more.pop("ports", [])],
             "Logs": [f"the log of {name}"],
         }  # fmt: skip
         return id_
@@ -50,18 +53,23 @@ class FakeDocker:
             compose_files.DEFINITION: digest,
             "com.docker.compose.project.working_dir": more.pop("folder", "/x"),
         }
+        if more.pop("oneoff", False):
+            labels["com.docker.compose.oneoff"] = "True"
         return self.add(name, labels, **more)
 
     # --- the API ---
 
-    def answers(self) -> bool:
-        return self.up
+    def _require(self) -> None:
+        if not self.up:
+            raise DockerMissing(f"Docker doesn't answer on {self.path}: Connection refused")
 
     def get(self, path: str, **query: Any) -> Any:
+        self._require()
         assert path == "/networks"
         return [{"Id": name} for name in self.networks]
 
     def containers(self, labels: dict[str, str] | None = None) -> list[dict[str, Any]]:
+        self._require()
         wanted = (labels or {}).items()
         return [
             {"Id": one["Id"], "Names": [one["Name"]], "Labels": one["Config"]["Labels"], "Ports": one["Ports"]}
@@ -70,6 +78,7 @@ class FakeDocker:
         ]
 
     def inspect(self, container: str) -> dict[str, Any] | None:
+        self._require()
         by_name = {one["Name"][1:]: one for one in self.there.values()}
         return self.there.get(container) or by_name.get(container)
 
@@ -83,6 +92,7 @@ class FakeDocker:
         return self.there[container]["Logs"][-lines:]
 
     def post(self, path: str, body: Any = None, seconds: float = 0, **query: Any) -> Any:
+        self._require()
         if path == "/networks/create":
             self.networks[body["Name"]] = {"Name": body["Name"], "IPAM": body["IPAM"], "Labels": body["Labels"]}
             return None
@@ -90,22 +100,36 @@ class FakeDocker:
         if id_ not in self.there:
             raise DockerRefused(404, "no such container")
         one = self.there[id_]
-        self.done.append(f"{verb} {one['Name'][1:]}")
+        what = f"{verb} {one['Name'][1:]}"
+        if what in self.refuses:
+            raise DockerRefused(500, f"it won't {what}")
+        self.done.append(what)
         if verb == "rename":
+            if self.inspect(query["name"]) is not None:
+                raise DockerRefused(409, "the name is in use")
             one["Name"] = f"/{query['name']}"
+        elif verb == "update":
+            one["HostConfig"]["RestartPolicy"] = {"MaximumRetryCount": 0} | body["RestartPolicy"]
         else:
             status = {"stop": "exited", "start": "running", "unpause": "running", "restart": "running"}[verb]
             one["State"].update(Status=status, Running=status == "running")
             if verb == "restart":
                 one["State"]["StartedAt"] += "+"
+        if what == self.killed_after:
+            self.killed_after = ""
+            raise KeyboardInterrupt(what)  # no handler of ours may do anything useful after it
         return None
 
     def delete(self, path: str, **query: Any) -> None:
+        self._require()
         kind, name = path.split("/")[1:]
         if kind == "networks":
             del self.networks[name]
         else:
-            self.done.append(f"remove {self.there[name]['Name'][1:]}")
+            what = f"remove {self.there[name]['Name'][1:]}"
+            if what in self.refuses:
+                raise DockerRefused(500, f"it won't {what}")
+            self.done.append(what)
             del self.there[name]
 
 
@@ -116,10 +140,13 @@ class FakeCompose:
         self.docker, self.root = docker, root
         self.runs: list[list[str]] = []
         self.broken: dict[str, str] = {}
+        self.silent = ""  # a failure that names nobody, before anything is done
         self.changed_secrets: set[str] = set()
 
     def up(self, file: str, names: list[str]) -> str:
         self.runs.append(list(names))
+        if self.silent:
+            return self.silent
         text = (self.root / file).read_text()
         said: list[str] = []
         for name in names:
@@ -137,7 +164,7 @@ class FakeCompose:
 
     def _converge(self, name: str, digest: str, named: bool) -> None:
         labels = {compose_files.STACK: "tencent", compose_files.SERVICE: name}
-        mine = self.docker.containers(labels)
+        mine = [one for one in self.docker.containers(labels) if "com.docker.compose.oneoff" not in one["Labels"]]
         if mine:
             one = self.docker.there[mine[0]["Id"]]
             if one["Config"]["Labels"][compose_files.DEFINITION] == digest and name not in self.changed_secrets:

@@ -34,7 +34,7 @@ def compose(place: Path, lock: int | None = None) -> Compose:
     return Compose(place / "root", place / "root" / "run", lock)
 
 
-def test_the_documented_command_in_the_documented_folder(place: Path) -> None:
+def test_the_documented_command_in_the_documented_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(place / "bin", 'echo "$PWD: $*" >../said; env | cut -d= -f1 | sort >../env')
     os.environ["SECRET_OF_OURS"] = "x"
     try:
@@ -43,6 +43,10 @@ def test_the_documented_command_in_the_documented_folder(place: Path) -> None:
         del os.environ["SECRET_OF_OURS"]
     assert (place / "said").read_text() == f"{place}/root: -f c.yml up -d --no-deps a b\n"
     assert "SECRET_OF_OURS" not in (place / "env").read_text()
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/user/1/docker.sock")
+    program(place / "bin", "echo $DOCKER_HOST >../daemon")
+    assert compose(place).up("c.yml", ["a"]) == ""
+    assert (place / "daemon").read_text() == "unix:///run/user/1/docker.sock\n"  # the one that hostctl asks
     assert list((place / "root" / "run").iterdir()) == []
 
 

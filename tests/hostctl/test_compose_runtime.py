@@ -10,56 +10,14 @@ from typing import Any, cast
 
 import pytest
 
-from hostctl import files
+from hostctl import files, host, observe
 from hostctl.compose_files import STACK
-from hostctl.compose_runtime import ComposeRuntime
-from hostctl.definitions import parse_host, parse_service
+from hostctl.context import Context
 from hostctl.errors import HostctlError
-from hostctl.forms import ServiceDefinition
-from hostctl.layout import Layout, write_atomic, write_json
-from hostctl.runtime import FAILED, OLDER_SECRETS, OTHER_SETTINGS, RESTARTED, STARTED, UNCHANGED, Target
-from plan.render import definitions, host_files
-from tests.hostctl import samples
-from tests.hostctl.fake_docker import FakeCompose, FakeDocker
-from tests.plan.stacks import plan_of, put
-
-IMAGE = "blockchain-dao/stand-in:0.1.0"
-FILE = "docker-compose-blockchain-tencent.yml"
-
-
-class Place:
-    """A converged host's folder, with Docker and compose in memory."""
-
-    def __init__(self, root: Path) -> None:
-        self.layout = Layout(str(root / "blockchain-services"))
-        self.layout.make()
-        self.docker = FakeDocker()
-        self.compose = FakeCompose(self.docker, self.layout.root)
-        self.runtime = ComposeRuntime(self.layout, None, cast(Any, self.docker))
-        cast(Any, self.runtime)._compose = lambda: self.compose
-        self.docker.images[IMAGE] = {"Config": {"User": "10001:10001"}}
-        self.plan()
-
-    def plan(self, *changes: Any) -> None:
-        plan = plan_of("tencent", *changes)
-        self.made = definitions(plan)
-        self.host = parse_host(samples.raw(self.made["host"]))
-        write_json(self.layout.host, {"definition": self.host, "base": "/", "generation": 1, "label": ""})
-        write_atomic(self.layout.root / FILE, host_files(plan)[FILE], 0o644)
-
-    def service(self, name: str) -> ServiceDefinition:
-        return parse_service(samples.raw(self.made[f"service/{name}"]), name)
-
-    def target(self, name: str) -> Target:
-        return Target(name, 3, self.service(name)["digest"])
-
-    def converge(self, *names: str, gone: tuple[str, ...] = ()) -> dict[str, str]:
-        targets = [self.target(name) for name in names]
-        found = self.runtime.converge(targets, [Target(name, 3) for name in gone], self.host)
-        return {name: outcome.what for name, outcome in found.items()}
-
-    def names(self) -> list[str]:
-        return sorted(one["Name"][1:] for one in self.docker.there.values())
+from hostctl.layout import write_atomic
+from hostctl.runtime import FAILED, OLDER_SECRETS, OTHER_SETTINGS, RESTARTED, STARTED, UNCHANGED
+from tests.hostctl.compose_place import FILE, IMAGE, Place
+from tests.plan.stacks import put
 
 
 @pytest.fixture
@@ -118,26 +76,6 @@ def test_what_a_killed_compose_left_is_one_container_again(place: Place, running
     assert one["Config"]["Labels"]["blockchain-dao.definition"] == digest
 
 
-def test_a_container_of_the_documented_name_is_kept_and_given_back(place: Place) -> None:  # D18
-    theirs = place.docker.add("dao-service-1", {}, ports=[{"PublicPort": 8200}])
-    assert place.runtime.strangers({"dao-service-1": place.service("dao-service-1")}, []) == {}
-    assert place.converge("dao-service-1") == {"dao-service-1": STARTED}
-    assert place.names() == ["dao-service-1", "dao-service-1.before-blockchain-dao"]
-    assert place.docker.there[theirs]["State"]["Status"] == "exited"
-    assert place.converge("dao-service-1") == {"dao-service-1": UNCHANGED}  # once
-    place.converge(gone=("dao-service-1",))
-    assert place.names() == ["dao-service-1"]
-    assert place.docker.there[theirs]["State"]["Status"] == "running"
-    assert not place.layout.adopted.exists()
-
-
-def test_a_container_that_did_not_run_is_given_back_as_it_was(place: Place) -> None:  # D18
-    theirs = place.docker.add("dao-service-1", {}, state="exited")
-    place.converge("dao-service-1")
-    place.converge(gone=("dao-service-1",))
-    assert place.docker.there[theirs]["State"]["Status"] == "exited"
-
-
 def test_a_name_that_only_looks_like_ours_is_left_alone(place: Place) -> None:  # D5
     place.docker.add("blockchain-audit", {})
     place.docker.add("blockchain-something", {"blockchain-dao.stack": "another"})
@@ -178,7 +116,7 @@ def test_strangers_on_a_port_are_named(place: Place) -> None:  # P6
     place.docker.there.clear()
     place.docker.ours("identity-service", ports=[{"PublicPort": 8433}])
     (said,) = place.runtime.strangers(definition, [])["blockchain-audit"]
-    assert said.startswith("port 8433 is taken by identity-service")
+    assert said.startswith("port 8433 is taken by identity-service: if that one is being removed, run `up` again")
     assert place.runtime.strangers(definition, ["identity-service"]) == {}  # it leaves
     place.docker.there.clear()
     with socket.socket() as listening:
@@ -186,6 +124,65 @@ def test_strangers_on_a_port_are_named(place: Place) -> None:  # P6
         listening.listen()
         (said,) = place.runtime.strangers(definition, [])["blockchain-audit"]
     assert said.startswith(f"port 8433 is taken by pid {os.getpid()} (")
+
+
+def test_only_what_would_be_set_aside_may_hold_the_port(place: Place) -> None:  # P6, D18
+    audit = {"blockchain-audit": place.service("blockchain-audit")}
+    place.docker.add("blockchain-audit", {}, ports=[{"PublicPort": 8433}])
+    (said,) = place.runtime.strangers(audit, [])["blockchain-audit"]  # its block has no container_name
+    assert said.startswith("port 8433 is taken by the container blockchain-audit: end that")
+    member = {"dao-service-1": place.service("dao-service-1")}
+    (port,) = member["dao-service-1"]["ports"]
+    place.docker.add("dao-service-1", {STACK: "another"}, ports=[{"PublicPort": port}])
+    (said,) = place.runtime.strangers(member, [])["dao-service-1"]  # another stack's: never set aside
+    assert said.startswith(f"port {port} is taken by the container dao-service-1")
+
+
+def test_a_port_of_udp_or_of_another_stack_is_judged_as_such(place: Place) -> None:  # P6
+    definition = {"blockchain-audit": place.service("blockchain-audit")}
+    place.docker.add("their-app", {}, ports=[{"PublicPort": 8433, "Type": "udp"}])
+    assert place.runtime.strangers(definition, []) == {}
+    labels = {STACK: "another", "blockchain-dao.service": "blockchain-audit"}
+    place.docker.add("blockchain-services_blockchain-audit_1", labels, ports=[{"PublicPort": 8433}])
+    (said,) = place.runtime.strangers(definition, [])["blockchain-audit"]
+    assert said.startswith("port 8433 is taken by the container blockchain-services_blockchain-audit_1")
+
+
+def test_a_one_off_container_is_no_service(place: Place) -> None:
+    """`docker-compose run identity-service sh`, typed by hand."""
+    place.converge("identity-service")
+    place.docker.ours("identity-service", name="run-1", oneoff=True, created="2027-01-01T00:00:00Z")
+    found = place.runtime.process("identity-service")
+    assert place.converge("identity-service") == {"identity-service": UNCHANGED}
+    place.converge(gone=("identity-service",))
+    assert found is not None
+    assert place.names() == ["run-1"]
+    assert place.runtime.processes() == {}
+    place.runtime.stop_everything()
+    assert (place.names(), place.docker.networks) == ([], {})
+
+
+def test_what_is_to_go_goes_with_any_network(place: Place) -> None:
+    place.converge("identity-service", "blockchain-audit")
+    place.plan(put("host.subnet", "172.30.0.0/24"))
+    found = place.converge("identity-service", gone=("blockchain-audit",))
+    assert found == {"identity-service": FAILED}
+    assert place.names() == ["blockchain-services_identity-service_1"]
+    place.docker.networks.clear()
+    assert place.converge(gone=("identity-service",)) == {}
+    assert (place.names(), place.docker.networks) == ([], {})
+
+
+def test_an_image_that_is_gone_is_never_pulled_by_compose(place: Place) -> None:
+    place.plan(put("services.blockchain-audit.image", "registry.example/audit:1"))
+    targets = [place.target(name) for name in ("identity-service", "blockchain-audit")]
+    found = place.runtime.converge(targets, [], place.host)
+    assert found["blockchain-audit"] == (FAILED, "its image registry.example/audit:1 is not on this host")
+    assert found["identity-service"].what == STARTED
+    assert place.compose.runs == [["identity-service"]]
+    place.docker.images.clear()
+    assert place.converge("identity-service") == {"identity-service": FAILED}
+    assert len(place.compose.runs) == 1
 
 
 def secret(place: Place, value: str) -> None:
@@ -211,6 +208,49 @@ def test_a_container_with_older_secrets_or_settings_is_known(place: Place) -> No
     assert differs(place, "identity-service") == ""
     place.docker.there[next(iter(place.docker.there))]["Config"]["Labels"]["blockchain-dao.definition"] = "0"
     assert OTHER_SETTINGS in (differs(place, "identity-service"), differs(place, "blockchain-audit"))
+
+
+def test_a_secret_that_was_written_again_as_it_was_is_no_older_one(place: Place) -> None:
+    place.plan(put("secrets", {"mysql": "[secret]"}))
+    secret(place, "one")
+    place.converge("identity-service")
+    secret(place, "one")
+    assert differs(place, "identity-service") == OLDER_SECRETS
+    place.compose.broken["identity-service"] = "no space left"
+    place.converge("identity-service")
+    assert differs(place, "identity-service") == OLDER_SECRETS  # compose failed: nobody compared them
+    place.compose.broken.clear()
+    assert place.converge("identity-service") == {"identity-service": UNCHANGED}
+    assert differs(place, "identity-service") == ""
+    secret(place, "one")
+    assert place.runtime.restart([place.target("identity-service")])["identity-service"].what == RESTARTED
+    assert differs(place, "identity-service") == ""
+
+
+def test_a_failure_of_compose_is_no_restart(place: Place) -> None:
+    place.converge("identity-service", "blockchain-audit")
+    targets = [place.target(name)._replace(digest="") for name in ("identity-service", "blockchain-audit")]
+    place.compose.broken["identity-service"] = "no space left"
+    found = place.runtime.restart(targets)
+    assert found["identity-service"] == (FAILED, "ERROR: for identity-service no space left")
+    assert found["blockchain-audit"].what == RESTARTED
+    place.compose.silent = "docker-compose up was not done within 600 s"
+    assert set(place.runtime.restart(targets).values()) == {(FAILED, place.compose.silent)}
+    place.compose.silent = ""
+    place.compose.broken.clear()
+    place.docker.refuses.add("restart blockchain-services_blockchain-audit_1")
+    found = place.runtime.restart(targets)
+    assert (found["identity-service"].what, found["blockchain-audit"].what) == (RESTARTED, FAILED)
+
+
+def test_what_compose_could_not_start_failed(place: Place) -> None:
+    place.converge("identity-service")
+    (one,) = place.docker.there.values()
+    place.compose.silent = "driver failed programming external connectivity"
+    assert place.converge("identity-service") == {"identity-service": UNCHANGED}  # it runs, as its block says
+    one["State"].update(Status="exited", Running=False)
+    found = place.runtime.converge([place.target("identity-service")], [], place.host)
+    assert found["identity-service"] == (FAILED, place.compose.silent)
 
 
 def test_a_restart_restarts_what_compose_would_leave(place: Place) -> None:
@@ -242,6 +282,25 @@ def test_states_in_words(place: Place, state: str, oom: bool, said: tuple[str, s
 def test_without_docker_nothing_is_known(place: Place) -> None:
     place.docker.up = False
     assert place.runtime.processes() is None
+
+
+def test_what_is_there_before_us_is_told_while_docker_answers(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # D18
+    look = cast(Any, observe)._to_adopt
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    assert look(["dao-service-1"]) == {}  # no Docker at all
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(f"{tmp_path}/docker.sock")
+    assert look(["dao-service-1"]) == {}  # it is stopped
+    place.docker.add("dao-service-1", {})
+    place.docker.add("dao-service-2", {}, state="exited")
+    place.converge("dao-service-3")
+    monkeypatch.setattr("hostctl.docker_api.DockerApi", lambda: place.docker)
+    assert look([f"dao-service-{number}" for number in range(1, 5)]) == {
+        "dao-service-1": {"image": "x:1", "running": True},
+        "dao-service-2": {"image": "x:1", "running": False},
+    }
 
 
 def test_a_file_that_compose_refuses_never_gets_in_place(place: Place) -> None:
@@ -293,3 +352,20 @@ def test_the_log_is_the_newest_containers(place: Place) -> None:
 def test_the_files_module_and_the_runtime_agree_on_the_file(place: Place) -> None:
     assert json.loads((place.layout.host).read_text())["definition"]["compose"]["file"] == FILE
     assert files.contains((place.layout.root / FILE).read_text(), "  identity-service:\n")
+
+
+def test_a_host_that_lost_its_records_lets_its_containers_run(place: Place) -> None:
+    converge_programs = cast(Any, host)._converge_programs
+    place.converge("identity-service", "blockchain-audit")
+    run = Context(str(place.layout.root), "host")
+    before = run.host()
+    assert converge_programs(run, place.runtime, None, place.host) == []
+    assert place.converge("identity-service") == {"identity-service": UNCHANGED}  # `up` finds it by its label
+    run.store.begin(place.service("identity-service"), run.me, "")
+    said = converge_programs(run, place.runtime, before, place.host)
+    assert said == ["ended blockchain-audit: it does not belong here"]
+    assert place.names() == ["blockchain-services_identity-service_1"]
+    run.store.forget("identity-service")
+    place.docker.refuses.add("stop blockchain-services_identity-service_1")
+    said = converge_programs(run, place.runtime, before, place.host)
+    assert said == ["identity-service can't be removed: it won't stop blockchain-services_identity-service_1"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from hostctl import health
+from hostctl.docker_api import DockerMissing
 from hostctl.runtime import Process
 
 RUNNING = Process("running", 10, "")
@@ -39,8 +40,8 @@ def url() -> Iterator[str]:
 class Fake:
     """A runtime whose process goes through what the test says, a step at each look."""
 
-    def __init__(self, *steps: Process | None) -> None:
-        self.steps = list(steps)
+    def __init__(self, *steps: Process | str | None) -> None:
+        self.steps: list[Any] = list(steps)
 
     def processes(self) -> dict[str, Process]:
         step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
@@ -48,6 +49,15 @@ class Fake:
 
     def process(self, name: str) -> Process | None:
         return self.processes().get(name)
+
+
+class Restarting(Fake):
+    """A Docker that doesn't answer for some looks (steps that are texts)."""
+
+    def process(self, name: str) -> Process | None:
+        if isinstance(self.steps[0], str):
+            raise DockerMissing(self.steps.pop(0) if len(self.steps) > 1 else self.steps[0])
+        return super().process(name)
 
 
 def gate(url: str, *steps: Process | None, timeout: float = 5, stop: bool = False) -> health.Verdict:
@@ -91,6 +101,21 @@ def test_one_that_is_never_started(url: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(health, "UNSTARTED_SECONDS", 0.2)
     assert gate(url, None).reason == "its process is not running"
     assert gate(url, Process("stopped", 0, "")).reason == "its process is not running"
+
+
+def test_a_docker_that_restarts_is_waited_for(url: str) -> None:
+    """Its containers come back as other processes."""
+    away = "Docker doesn't answer on /var/run/docker.sock: Connection refused"
+    health_of = {"url": url, "timeout_seconds": 5.0}
+
+    def verdict(*steps: Process | str, timeout: float = 5.0) -> health.Verdict:
+        runtime: Any = Restarting(*steps)
+        return health.Gate(runtime, "x", cast(Any, health_of | {"timeout_seconds": timeout}), lambda: False).wait()
+
+    starting = RUNNING._replace(state="starting")
+    assert verdict(starting, away, away, RUNNING._replace(pid=11)).healthy
+    assert verdict(RUNNING, away, RUNNING._replace(pid=11)).healthy  # it was away when the answer was there
+    assert verdict(away, timeout=0.3).reason == f"not healthy within 0.3 s: {away}"
 
 
 def test_the_last_answer_is_in_the_reason(url: str) -> None:

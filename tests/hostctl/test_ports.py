@@ -53,7 +53,8 @@ def test_a_stranger_is_named() -> None:
         assert told(port, bind="0.0.0.0") != []
         assert told(port, moving=True) == []
         assert told(port, name="governance-service") == [
-            f"port {port} is taken by governance-service: end that, or choose another port"
+            f"port {port} is taken by governance-service: if that one is being removed, run `up` again; "
+            "else choose another port"
         ]
     assert told(port) == []
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from hostctl import service
+from hostctl import secretfiles, service
 from hostctl.definitions import parse_service
 from hostctl.errors import BadInput, HostctlError, Interrupted
+from hostctl.layout import write_atomic
+from hostctl.redact import read_secrets
+from hostctl.runtime import OLDER_SECRETS
 from tests.hostctl import samples
 from tests.hostctl.fake import FakeHost, FakeRuntime
 
@@ -71,6 +74,83 @@ def test_an_unhealthy_one_is_rolled_back_with_its_last_lines(fake: FakeHost) -> 
     assert "the last line of alpha-service" in text
     assert fake.record(ALPHA)["label"] == "first"
     fake.assert_sound()
+
+
+@pytest.mark.parametrize("error", [HostctlError("Docker doesn't answer"), PermissionError(13, "Permission denied")])
+def test_a_log_that_cant_be_read_is_no_reason_not_to_roll_back(fake: FakeHost, error: Exception) -> None:
+    fake.up(alpha(1))
+    fake.runtime.sick.add(alpha(2)["digest"])
+    fake.runtime.log = error
+    with pytest.raises(HostctlError) as caught:
+        fake.up(alpha(2))
+    assert "Generation 1 serves again." in str(caught.value)
+    assert f"Its log can't be read: {error}" in str(caught.value)
+    fake.assert_sound()
+
+
+def test_a_long_line_is_cut_once_its_secrets_are_masked(fake: FakeHost) -> None:  # D6
+    write_atomic(fake.context().layout.secret_file(ALPHA), 'KEY="hunter2hunter2"\n')
+    fake.runtime.log = ["x" * 490 + "hunter2hunter2" + "y" * 100]
+    fake.runtime.dying.add(alpha()["digest"])
+    with pytest.raises(HostctlError) as caught:
+        fake.up(alpha())
+    last = str(caught.value).splitlines()[-1]
+    assert last == "  " + "x" * 490 + "***" + "y" * 7 + "…"
+
+
+def test_a_rollback_that_fails_is_finished_by_the_next_run(fake: FakeHost) -> None:
+    fake.up(alpha(1), "first")
+    fake.runtime.sick.add(alpha(2)["digest"])
+
+    def stuck(what: str) -> None:
+        if what == f"started {ALPHA}":
+            fake.runtime.stuck.add(ALPHA)
+
+    fake.runtime.step = stuck
+    with pytest.raises(HostctlError, match="It could not be rolled back either: alpha-service is stuck"):
+        fake.up(alpha(2), "second")
+    assert fake.runtime.running[ALPHA][0] == alpha(2)["digest"]
+    assert fake.record(ALPHA)["pending"]["phase"] == "rolling-back"
+    fake.runtime.step = fake.step
+    fake.runtime.stuck.clear()
+    fake.up(beta())
+    assert fake.runtime.running[ALPHA][0] == alpha(1)["digest"]
+    assert fake.record(ALPHA)["label"] == "first"
+    fake.assert_sound()
+
+
+def test_a_new_one_that_cant_be_removed_is_not_forgotten(fake: FakeHost, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.runtime.dying.add(alpha()["digest"])
+    fake.runtime.stuck.add(ALPHA)
+    with pytest.raises(HostctlError, match="It could not be rolled back either: alpha-service is stuck"):
+        fake.up(alpha())
+    fake.up(beta())
+    assert fake.record(ALPHA)["pending"]["phase"] == "rolling-back"
+    assert "can't be removed yet; the next run tries again" in capsys.readouterr().err
+    fake.runtime.stuck.clear()
+    fake.up(beta())
+    assert fake.record(ALPHA) is None
+    fake.assert_sound()
+
+
+def test_a_restart_that_the_runtime_fails_at_is_told(fake: FakeHost) -> None:
+    fake.up(alpha())
+    fake.runtime.stuck.add(ALPHA)
+    with pytest.raises(HostctlError, match="alpha-service can't be restarted: alpha-service is stuck"):
+        fake.act(lambda run: service.restart(run, ALPHA))
+
+
+def test_secrets_that_a_service_cant_be_restarted_with_are_put_back(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition = alpha(secrets=[ALPHA])
+    fake.act(lambda run: secretfiles.write(run, ALPHA, {"KEY": "one"}))
+    fake.up(definition)
+    monkeypatch.setattr(fake.runtime, "differs", lambda *_: OLDER_SECRETS)
+    fake.runtime.stuck.add(ALPHA)
+    with pytest.raises(HostctlError, match="alpha-service is stuck"):
+        fake.act(lambda run: secretfiles.write(run, ALPHA, {"KEY": "two"}))
+    assert read_secrets(fake.context().layout, ALPHA) == {"KEY": "one"}
 
 
 def test_a_new_one_that_fails_leaves_nothing(fake: FakeHost) -> None:
