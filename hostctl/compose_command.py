@@ -7,7 +7,6 @@ the host's lock: as long as it works, nobody else changes the host (design: "How
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -15,11 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import List, Optional
 
+from hostctl import compose_program
+from hostctl.compose_program import PROGRAM
 from hostctl.docker_api import socket_path
 from hostctl.environment import outside_environment
 from hostctl.errors import HostctlError
 
-PROGRAM = "docker-compose"
 SECONDS = 600.0
 LONGEST_REASON = 600
 # Progress, not a reason.
@@ -34,15 +34,23 @@ class Compose:
 
     def up(self, file: str, names: List[str]) -> str:
         """Brings exactly these services to what the file says; "" when that went well, else compose's own words."""
-        return self._call([PROGRAM, "-f", file, "up", "-d", "--no-deps", *names])
+        # v2 counts `depends_on` into what a service is made of, and --no-deps leaves it out: the same command typed
+        # without it would recreate the service (P7). So v2 also looks at the services that these need.
+        alone = [] if compose_program.is_second(self._program()) else ["--no-deps"]
+        return self._call([PROGRAM, "-f", file, "up", "-d", *alone, *names])
 
     def problem(self, file: str) -> str:
         """Why compose would not read a file of ROOT; "" when it would."""
         return self._call([PROGRAM, "-f", file, "config", "-q"])
 
-    def _call(self, argv: List[str]) -> str:
-        if shutil.which(PROGRAM, path=outside_environment().get("PATH", os.defpath)) is None:
+    def _program(self) -> str:
+        path = compose_program.find()
+        if path is None:
             raise HostctlError("there is no %s on this host: install it (Debian/Ubuntu: docker-compose)" % PROGRAM)
+        return path
+
+    def _call(self, argv: List[str]) -> str:
+        self._program()
         with tempfile.TemporaryFile(dir=str(self._run)) as output:
             process = subprocess.Popen(
                 argv,

@@ -52,6 +52,12 @@ def is_shim(path: str) -> bool:
     return MARK in _head(path)
 
 
+def is_second(path: str) -> bool:
+    """Whether this is compose v2, as far as the file tells: a Go program, our shim, or somebody's of the same kind."""
+    head = _head(path)
+    return _GO in head or MARK in head or (head.startswith(b"#!") and b"docker compose" in head)
+
+
 def major(path: str) -> Optional[int]:
     """1 or 2 for a `docker-compose`, however it is packed; None when it doesn't run."""
     if _GO in _head(path):

@@ -50,6 +50,17 @@ def test_the_documented_command_in_the_documented_folder(place: Path, monkeypatc
     assert list((place / "root" / "run").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "head", ["#!/bin/sh\n# Made by hostctl of blockchain-dao\n", '#!/bin/sh\n# exec docker compose "$@"\n']
+)
+def test_v2_gets_no_flag_that_changes_what_it_makes_of_the_file(place: Path, head: str) -> None:  # P7
+    path = place / "bin" / "docker-compose"
+    path.write_text(head + 'echo "$*" >../said\n')
+    path.chmod(0o755)
+    assert compose(place).up("c.yml", ["a"]) == ""
+    assert (place / "said").read_text() == "-f c.yml up -d a\n"
+
+
 def test_its_own_words_are_the_reason(place: Path) -> None:
     program(place / "bin", 'echo "Creating x ... error"; echo "ERROR: for x  port is taken" >&2; exit 1')
     assert compose(place).up("c.yml", ["x"]) == "ERROR: for x port is taken"
