@@ -265,6 +265,8 @@ def observation_notices(observation: Observation, address: str) -> list[str]:
     ]
     if observation.reason is not None:
         said.append(f"host {address} was not observed: {observation.reason}")
+    if observation.trouble:
+        said.append(f"host {address}: {observation.trouble}; `up` installs hostctl anew and converges everything again")
     if abs(observation.clock_off) > CLOCK_SECONDS:
         way = "ahead" if observation.clock_off > 0 else "behind"
         minutes = round(abs(observation.clock_off) / 60)
