@@ -42,7 +42,8 @@ if plan.host.local:
 else:
     observation = observe_there(plan, os.environ, time.time())
     if observation.reason and not preview:
-        raise pulumi.RunError(f"host {plan.host.address} can't be asked, nothing was touched: {observation.reason}")
+        where = f"host.address: {plan.host.address}"
+        raise pulumi.RunError(f"{where} can't be asked, nothing was touched: {observation.reason}")
 
 arguments = EnvironmentArgs(plan, pack.digest(), secrets, observation, preview)
 environment = Environment(stack, arguments)

@@ -47,7 +47,8 @@ class ReusedDatabase(pulumi.ComponentResource):
         super().__init__(self.TYPE, name, None, opts)
         database = args.database
         label = pulumi.Output.from_input("reused") if args.label is None else args.label
-        self.state = label.apply(state_of)
+        # A server's services never fall back to another store: `hostctl database` refuses where it can't be had.
+        self.state = label.apply(state_of) if args.target.address is None else pulumi.Output.from_input("reused")
         # What the check says; behind it may stand that nobody has remembered it on that host yet.
         self.notice = label.apply(lambda label: notice_of(args, found(label)))
         self.host = pulumi.Output.from_input(database.host)
@@ -80,20 +81,30 @@ def state_of(label: str) -> DatabaseState:
 
 
 def notice_of(args: ReusedDatabaseArgs, label: str) -> str:
-    """The warning about a database that isn't had as planned; raises where the stack insists on it."""
+    """The warning about a database that isn't had as planned; raises where the stack insists on it.
+
+    Of a server only the address on record was knocked at, and it may be about to move: there it is never more than
+    a warning, and the changed label makes `hostctl database` ask where it is to be now.
+    """
     if state_of(label) == "reused":
         return ""
     database = args.database
-    where = f"{database.name} on {database.host}:{database.port}"
+    key, where = f"databases.{database.name}", f"{database.name} on {database.host}:{database.port}"
+    cure = _cure(database, label)
+    if args.target.address is not None:
+        asked = f"`up` asks {where} and ends there if it can't be used; {cure}"
+        return f"{key}: where the host has it on record it can't be used ({label}): {asked}"
     trouble = f"{where} can't be used ({label})"
-    cure = ""
-    if label.startswith("refused"):
-        user = f"databases.{database.name}.user and " if database.kind != "redis" else ""
-        cure = (
-            f"; set {user}its password under secrets.{database.name} (`make encrypt`, or `pulumi config set --secret`)"
-        )
     if database.when_missing == "fail":
-        raise pulumi.RunError(f"databases.{database.name}: {trouble}, and the stack says `when_missing: fail`{cure}")
+        raise pulumi.RunError(f"{key}: {trouble}, and the stack says `when_missing: fail`; {cure}")
     users = ", ".join(args.users)
     told = f"{users} get an embedded store of their own" if users else "no service uses it"
-    return f"databases.{database.name}: {trouble}: {told}{cure}"
+    return f"{key}: {trouble}: {told}; {cure}"
+
+
+def _cure(database: DatabasePlan, label: str) -> str:
+    key = f"databases.{database.name}"
+    if not label.startswith("refused"):
+        return f"start it, or set {key}.host and {key}.port right"
+    user = f"{key}.user and " if database.kind != "redis" else ""
+    return f"set {user}its password under secrets.{database.name} (`make encrypt`, or `pulumi config set --secret`)"

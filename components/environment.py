@@ -264,6 +264,8 @@ def observation_notices(observation: Observation, plan: EnvironmentPlan) -> list
     said = [text for one in observation.adopts if (text := _foreign(one, one.name in ours))]
     if observation.reason is not None:
         said.append(f"host {address} was not observed: {observation.reason}")
+    if observation.trouble:
+        said.append(f"host {address}: {observation.trouble}; `up` installs hostctl anew and converges everything again")
     if abs(observation.clock_off) > CLOCK_SECONDS:
         way = "ahead" if observation.clock_off > 0 else "behind"
         minutes = round(abs(observation.clock_off) / 60)

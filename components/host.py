@@ -42,7 +42,7 @@ class Host(pulumi.ComponentResource):
                 target=args.target,
                 create=remote.observed(args.target, _install(args), args.label, option=""),
                 stdin=json.dumps(args.definition, ensure_ascii=False, indent=2),
-                delete=remote.removal_from_here(args.target, "remove-host"),
+                delete=_remove(args),
                 from_here=True,
             ),
             pulumi.ResourceOptions(parent=self),
@@ -59,3 +59,11 @@ def _install(args: HostArgs) -> str:
         return shlex.join((PYTHON, "-m", "hostctl.here", host.layout.root, PYTHON, args.digest))
     words = (PYTHON, "-m", "hostctl.there", "install", *remote.login(host), host.layout.root, args.digest)
     return shlex.join(words)
+
+
+def _remove(args: HostArgs) -> str:
+    """The command of this machine that takes everything away; hostctl itself may be gone from where it was."""
+    host = args.host
+    if host.local:
+        return remote.removal(args.target, "remove-host")
+    return shlex.join((PYTHON, "-m", "hostctl.there", "remove", *remote.login(host), host.layout.root))

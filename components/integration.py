@@ -56,10 +56,14 @@ def state_of(label: str) -> State:
 
 
 def notice_of(existing: ExistingPlan, label: str) -> str:
-    """The warning about one that doesn't answer; raises where the stack insists on it."""
+    """The warning about one that doesn't answer where the host has it on record.
+
+    Never more, although the stack may insist: it may be about to move, and the verb `host` asks where it is to be.
+    """
     if state_of(label) != "missing":
         return ""
-    found = f"existing.{existing.name}: {existing.name} on {existing.host} doesn't answer ({label})"
+    key = f"existing.{existing.name}"
+    cure = f"start it, or set {key}.host and {key}.ports right"
     if existing.when_missing == "fail":
-        raise pulumi.RunError(f"{found}, and the stack says `when_missing: fail`")
-    return found
+        cure = f"`up` asks again and touches nothing while it doesn't (`when_missing: fail`); {cure}"
+    return f"{key}: {existing.name} on {existing.host} doesn't answer ({label}): {cure}"

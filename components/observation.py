@@ -40,6 +40,8 @@ class Observation:
     """Databases that nobody asked although somebody looked at the host."""
     adopts: tuple[Foreign, ...] = ()
     """Containers of documented names that are there and not ours, of every edition (D18)."""
+    trouble: str = ""
+    """Why the host's hostctl could not answer, although the host itself is there; empty otherwise."""
     clock_off: float = 0
     """Seconds that the host's clock is ahead of this machine's (negative: behind)."""
 
@@ -123,7 +125,7 @@ def observe_there(plan: EnvironmentPlan, environ: Mapping[str, str], now: float)
     if plan.host.host_key is None:
         return Observation.without("no host key is pinned")
     if not environ.get("SSH_AUTH_SOCK"):
-        return Observation.without("no ssh-agent with your key (SSH_AUTH_SOCK)")
+        return Observation.without("no ssh-agent with your key (SSH_AUTH_SOCK): `make … SSH_KEY_FILE=…` starts one")
     words = (PYTHON, "-m", "hostctl.there", "observe", *login(plan.host), plan.host.layout.root)
     names = [member.name for edition in plan.editions for member in edition.members]
     answer: Labels = json.loads(remote.read_now(words, json.dumps({"containers": names})))
@@ -132,7 +134,8 @@ def observe_there(plan: EnvironmentPlan, environ: Mapping[str, str], now: float)
     if "bare" in answer:
         # Never the same twice: a host that lost everything must not look like the one that it was made of (0009).
         absent = f"{NOT_YET} (asked {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ})"
-        return Observation(pulumi.Output.from_input({"host": absent, "absent": absent}), None)
+        labels = pulumi.Output.from_input({"host": absent, "absent": absent})
+        return Observation(labels, None, trouble=str(answer.get("why", "")))
     return Observation(
         pulumi.Output.from_input(answer),
         None,

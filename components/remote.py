@@ -97,12 +97,7 @@ def observed(
     """`text` with the observed label behind it, where the host is observed."""
     if not target.observed or label is None:
         return text
-    return pulumi.Output.from_input(label).apply(lambda value: f"{text}{option} {quote(value)}")
-
-
-def quote(text: str) -> str:
-    """`text` as one word of a shell."""
-    return shlex.quote(text)
+    return pulumi.Output.from_input(label).apply(lambda value: f"{text}{option} {shlex.quote(value)}")
 
 
 def run(name: str, args: CommandArgs, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:

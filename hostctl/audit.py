@@ -8,6 +8,7 @@ import pwd
 import time
 from typing import Any, Dict
 
+from hostctl.console import say_once
 from hostctl.layout import Layout
 
 
@@ -17,7 +18,10 @@ def whoami() -> str:
 
 
 def record(layout: Layout, verb: str, name: str, outcome: str, **details: Any) -> None:
-    """Adds one line. One write to a file opened for appending: lines of two runs never mix."""
+    """Adds one line. One write to a file opened for appending: lines of two runs never mix.
+
+    A full disk is said and no more: what the line tells of has happened, or failed for a reason of its own.
+    """
     line: Dict[str, Any] = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "who": _who(),
@@ -27,11 +31,16 @@ def record(layout: Layout, verb: str, name: str, outcome: str, **details: Any) -
         "pid": os.getpid(),
     }
     line.update(details)
-    data = (json.dumps(line, sort_keys=True) + "\n").encode("utf-8")
     try:
-        descriptor = os.open(str(layout.audit), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        _append(str(layout.audit), (json.dumps(line, sort_keys=True) + "\n").encode("utf-8"))
     except FileNotFoundError:
-        return  # nothing was ever converged here
+        pass  # nothing was ever converged here
+    except OSError as error:
+        say_once("%s: %s; the audit log has a gap" % (layout.audit, error.strerror))
+
+
+def _append(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, data)
         os.fsync(descriptor)

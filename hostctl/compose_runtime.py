@@ -176,9 +176,10 @@ class ComposeRuntime:
 
     def stop_everything(self) -> None:
         """Removes all containers of this stack and its network; databases and other people's stay (D16, D20)."""
-        if not self._layout.root.is_dir() or not os.path.exists(self._api.path):
-            return
         record = read_json(self._layout.host)
+        # Where nothing is on record, whoever may not ask Docker has started nothing there.
+        if not os.access(self._api.path, os.F_OK if record else os.R_OK | os.W_OK):
+            return
         stack = record["definition"]["name"] if record else stack_of(self._api, str(self._layout.root))
         if stack is not None:
             Containers(self._layout, self._api, stack).remove_all()

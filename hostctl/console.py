@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, ClassVar, Set
 
 
 class _Voice:
     muted = False
+    said: ClassVar[Set[str]] = set()
 
 
 def secure_standard_streams() -> None:
@@ -33,6 +34,13 @@ def say(text: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         _Voice.muted = True
+
+
+def say_once(text: str) -> None:
+    """The same, but a trouble that comes back in one run is told the first time only."""
+    if text not in _Voice.said:
+        _Voice.said.add(text)
+        say("warning: " + text)
 
 
 def answer(value: Any) -> None:

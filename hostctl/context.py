@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Dict, List, Optional, TypedDict, cast
+from typing import Any, Dict, List, Optional, TypedDict, cast
 
+from hostctl.definitions import full_database, full_host
 from hostctl.errors import BadInput
 from hostctl.forms import DatabaseDefinition, HostDefinition
 from hostctl.generations import Store
@@ -36,7 +37,7 @@ class DatabaseRecord(TypedDict):
     label: str
     """The label that was adopted then."""
     container: str
-    """The id of the container that was adopted (D18), else empty; absent in records of older versions."""
+    """The id of the container that was adopted (D18), else empty."""
 
 
 class Signals:
@@ -81,8 +82,11 @@ class Context:
         self._runtime: Optional[Runtime] = None
 
     def host_or_none(self) -> Optional[HostRecord]:
-        """The host's record, if it was ever converged."""
-        return cast("Optional[HostRecord]", read_json(self.layout.host))
+        """The host's record, if it was ever converged; in full, whichever hostctl wrote it."""
+        found = cast("Optional[HostRecord]", read_json(self.layout.host))
+        if found is not None:
+            found["definition"] = full_host(cast("Dict[str, Any]", found["definition"]))
+        return found
 
     def host(self) -> HostRecord:
         """The host's record."""
@@ -101,8 +105,12 @@ class Context:
     def databases(self) -> Dict[str, DatabaseRecord]:
         """All databases that have a record."""
         paths = sorted(self.layout.databases.glob("[a-z0-9]*.json"))
-        return {path.stem: read_json(path) for path in paths}
+        return {path.stem: _full_record(read_json(path)) for path in paths}
 
     def on_host(self) -> bool:
         """Whether there is anything of ours at all."""
         return os.path.exists(str(self.layout.host))
+
+
+def _full_record(record: Dict[str, Any]) -> DatabaseRecord:
+    return cast(DatabaseRecord, {"container": "", **record, "definition": full_database(record["definition"])})

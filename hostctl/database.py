@@ -13,7 +13,7 @@ from hostctl.errors import BadInput, HostctlError
 from hostctl.forms import DatabaseDefinition
 from hostctl.launch import ADMIN_SECRET
 from hostctl.layout import remove, write_json
-from hostctl.redact import read_secrets
+from hostctl.redact import former_secrets, read_secrets
 
 
 def converge(
@@ -34,7 +34,7 @@ def converge(
     found = _checked(context, host, definition, read_secrets(context.layout, name))
     _require_as_observed(host, name, found, observed)
     if found.state != "reused" and definition["when_missing"] == "fail":
-        raise HostctlError("%s can't be used (%s), and the stack says when_missing: fail" % (name, found.label))
+        raise HostctlError(_insisted(definition, found))
     state = "reused" if found.state == "reused" else "embedded"
     detail = found.detail if found.state == "reused" else found.label
     if state == "embedded":
@@ -64,7 +64,7 @@ def rotate(context: Context, name: str, secrets: Dict[str, str]) -> bool:
     refuses goes no further either.
     """
     record = context.databases().get(name) if context.on_host() else None
-    if record is None or "PASSWORD" not in secrets or read_secrets(context.layout, name) == secrets:
+    if record is None or "PASSWORD" not in secrets or former_secrets(context.layout, name) == secrets:
         return False
     if "setup" not in record["definition"]["check"]["input"]:
         _require_open(context, record, secrets)
@@ -125,6 +125,15 @@ def _admin(context: Context, definition: DatabaseDefinition) -> Optional[str]:
     return secrets["PASSWORD"]
 
 
+def _insisted(definition: DatabaseDefinition, found: Found) -> str:
+    name, asked = definition["name"], definition["check"]["input"]
+    where = "%s on %s:%s can't be used (%s)" % (name, asked.get("host"), asked.get("port"), found.label)
+    cure = "set databases.%s.user and its password under secrets.%s right" % (name, name)
+    if found.state != "refused":
+        cure = "start it, or set databases.%s.host and databases.%s.port right" % (name, name)
+    return "databases.%s: %s, and the stack says when_missing: fail; %s" % (name, where, cure)
+
+
 def _require_as_observed(host: HostRecord, name: str, found: Found, observed: Optional[str]) -> None:
     """What a preview showed must hold, where services are made according to it.
 
@@ -152,7 +161,7 @@ def _told(
     if where.notice:
         told["notices"].append(where.notice)
         say("notice: " + where.notice)
-    if where.id and (before is None or before.get("container") != where.id):
+    if where.id and (before is None or before["container"] != where.id):
         told["adopted"] = definition["container"]
         say("%s: adopted the container %s as it is" % (definition["name"], definition["container"]))
     return {key: value for key, value in told.items() if value}

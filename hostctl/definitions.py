@@ -164,26 +164,32 @@ _image = schema.record(
     },
 )
 _secrets = schema.mapping(schema.text(KEY, "not a name for an environment variable"), schema.text())
-_observe = schema.record(
-    {},
-    {
-        "databases": schema.mapping(_name, _database),
-        "secrets": schema.mapping(_name, _secrets),
-        "containers": schema.listing(_name),
-    },
-)
+_observe: Dict[str, schema.Check] = {
+    "databases": schema.mapping(_name, _database),
+    "secrets": schema.mapping(_name, _secrets),
+    "containers": schema.listing(_name),
+}
+
+
+def _known_of_observe(value: Any, where: str, problems: List[str]) -> None:
+    if isinstance(value, dict):
+        asked = cast("Dict[str, Any]", value)
+        value = {key: asked[key] for key in asked if key in _observe}
+    schema.record({}, _observe)(value, where, problems)
 
 
 def parse_service(raw: bytes, name: str) -> ServiceDefinition:
     """A service's definition from stdin."""
-    value = _checked(raw, _service, "the service's definition", name)
-    value.setdefault("secrets", [])
-    value.setdefault("reload", [])
-    value.setdefault("register", None)
+    value = full_service(_checked(raw, _service, "the service's definition", name))
     _require_for_services(value)
-    defaults: Dict[str, Any] = {"argv": [], "cwd": ".", "image": "", "bind": "127.0.0.1", "resources": {}}
-    value["launch"] = dict(defaults, **value["launch"])
-    return cast(ServiceDefinition, value)
+    return value
+
+
+def full_service(value: Dict[str, Any]) -> ServiceDefinition:
+    """With every key that may be left out, or that the hostctl which wrote it down didn't know yet."""
+    launch: Dict[str, Any] = {"argv": [], "cwd": ".", "image": "", "bind": "127.0.0.1", "resources": {}}
+    defaults: Dict[str, Any] = {"secrets": [], "reload": [], "register": None}
+    return cast(ServiceDefinition, {**defaults, **value, "launch": {**launch, **value["launch"]}})
 
 
 def _require_for_services(value: Mapping[str, Any]) -> None:
@@ -196,24 +202,29 @@ def _require_for_services(value: Mapping[str, Any]) -> None:
 
 def parse_host(raw: bytes) -> HostDefinition:
     """A host's definition from stdin."""
-    value = _checked(raw, _host, "the host's definition")
-    value.setdefault("supervisord", "")
-    value.setdefault("reloader", [])
-    value.setdefault("prerequisites", {})
-    value.setdefault("compose", None)
-    value.setdefault("integrations", {})
-    value.setdefault("firewall", None)
-    taken = sorted(set(value["files"]) & set(OUR_FOLDERS))
+    definition = full_host(_checked(raw, _host, "the host's definition"))
+    taken = sorted(set(definition["files"]) & set(OUR_FOLDERS))
     if taken:
         raise BadInput("the host's definition: files.%s is the name of one of our folders" % taken[0])
-    definition = cast(HostDefinition, value)
     require_files(definition, definition["parts"])
     return definition
 
 
+def full_host(value: Dict[str, Any]) -> HostDefinition:
+    """With every key that may be left out, or that the hostctl which wrote it down didn't know yet."""
+    defaults: Dict[str, Any] = {"supervisord": "", "reloader": [], "prerequisites": {}}
+    defaults.update({"compose": None, "integrations": {}, "firewall": None})
+    return cast(HostDefinition, {**defaults, **value})
+
+
 def parse_database(raw: bytes, name: str) -> DatabaseDefinition:
     """A database's definition from stdin."""
-    return _with_folder(_checked(raw, _database, "the database's definition", name))
+    return full_database(_checked(raw, _database, "the database's definition", name))
+
+
+def full_database(value: Dict[str, Any]) -> DatabaseDefinition:
+    """With every key that may be left out, or that the hostctl which wrote it down didn't know yet."""
+    return cast(DatabaseDefinition, {"container": "", "ports": [], **value, "check": {"cwd": ".", **value["check"]}})
 
 
 def parse_image(raw: bytes, name: str) -> ImageDefinition:
@@ -231,9 +242,9 @@ def parse_secrets(raw: bytes) -> Dict[str, str]:
 
 
 def parse_observe(raw: bytes) -> ObserveInput:
-    """The input of `observe`; nothing at all is fine too."""
-    value = _checked(raw, _observe, "the input of observe") if raw.strip() else {}
-    databases = {name: _with_folder(entry) for name, entry in value.get("databases", {}).items()}
+    """The input of `observe`; nothing at all is fine too, and a newer control side may ask more than is known here."""
+    value = _checked(raw, _known_of_observe, "the input of observe") if raw.strip() else {}
+    databases = {name: full_database(entry) for name, entry in value.get("databases", {}).items()}
     return {
         "databases": databases,
         "secrets": value.get("secrets", {}),
@@ -254,22 +265,6 @@ def require_files(host: HostDefinition, parts: Sequence[Part]) -> None:
         if part["file"] not in host["files"]:
             known = ", ".join(sorted(host["files"])) or "none"
             raise BadInput("a part is for the file %r, but the host's files are: %s" % (part["file"], known))
-
-
-def digest_of(launch: Mapping[str, Any], secrets: List[str], health: Mapping[str, Any], stop: Mapping[str, Any]) -> str:
-    """The digest that a definition carries and its program block names; for the control side's use."""
-    import hashlib  # costs more than all else here, and few runs need it
-
-    whole = {"launch": launch, "secrets": secrets, "health": health, "stop": stop}
-    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
-
-
-def _with_folder(value: Dict[str, Any]) -> DatabaseDefinition:
-    value["check"].setdefault("cwd", ".")
-    value.setdefault("container", "")
-    value.setdefault("ports", [])
-    return cast(DatabaseDefinition, value)
 
 
 def _checked(raw: bytes, check: schema.Check, what: str, name: str = "") -> Dict[str, Any]:

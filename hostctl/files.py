@@ -64,16 +64,6 @@ def require_fitting(context: Context, host: HostRecord, kind: str, name: str, pa
             raise BadInput("%s is the name of a %s here already" % (name, other))
 
 
-def edited(context: Context, parts_of: str, text_by_file: Mapping[str, Optional[str]]) -> str:
-    """The first file in which one owner's text is not to be found any more ("" when all is there)."""
-    services = context.store.wanted()
-    for part in contributions(context, services).get(parts_of, []):
-        text = text_by_file.get(part["file"])
-        if text is None or not contains(text, part["text"]):
-            return part["file"]
-    return ""
-
-
 def contains(text: str, part: str) -> bool:
     """Whether a part is in a text, starting at a line's start: PORT=83 is not in PORT=8302."""
     return not part or text.startswith(part) or "\n" + part in text

@@ -59,7 +59,7 @@ def problems(layout: Layout, definition: Mapping[str, object]) -> List[str]:
 def apply(layout: Layout, definition: Mapping[str, object]) -> List[str]:
     """Makes the firewall what the host's definition says; says what changed, nothing when nothing did.
 
-    To be called with the host's lock. A definition without the key `firewall` has none: one from before is removed.
+    To be called with the host's lock. A definition whose `firewall` is None has none: one from before is removed.
     """
     firewall = _firewall_of(definition)
     if firewall is None:
@@ -130,7 +130,7 @@ def notices() -> List[str]:
 
 
 def _firewall_of(definition: Mapping[str, object]) -> Optional[Firewall]:
-    return cast("Optional[Firewall]", definition.get("firewall"))
+    return cast("Optional[Firewall]", definition["firewall"])
 
 
 def _wanted(firewall: Firewall, before: Optional[Record]) -> Record:

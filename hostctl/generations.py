@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional, TypedDict, cast
 
+from hostctl.definitions import full_service
 from hostctl.errors import BadInput, HostctlError
 from hostctl.forms import ServiceDefinition
 from hostctl.identity import Identity, alive
@@ -201,7 +202,7 @@ class Store:
 
     def _find(self, name: str, generation: Optional[int]) -> Optional[ServiceDefinition]:
         found = None if generation is None else read_json(self._generation_path(name, generation))
-        return None if found is None else cast(ServiceDefinition, found["definition"])
+        return None if found is None else full_service(found["definition"])
 
     def _record_path(self, name: str) -> Path:
         return self._layout.services / (name + ".json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import suppress
 from typing import Any, Dict, List, Optional
 
 from hostctl import (
@@ -25,7 +26,7 @@ from hostctl.context import Context, HostRecord
 from hostctl.errors import BadInput, HostctlError, RuntimeRefused
 from hostctl.forms import HostDefinition
 from hostctl.health import Gate
-from hostctl.layout import remove, write_json
+from hostctl.layout import Layout, remove, write_json
 from hostctl.runtime import FAILED, Runtime, Target, runtime_for
 
 STRANGER_GRACE_SECONDS = 10.0
@@ -48,6 +49,7 @@ def converge(context: Context, definition: HostDefinition, observed: Optional[st
     with context.lock.held():
         after = _record(definition, before)
         words = ready + _apply(context, runtime, before, after)
+        _drop_files(context, before, after)
         if observed is not None:
             after["label"] = observed
         write_json(context.layout.host, after)
@@ -79,8 +81,10 @@ def forget(context: Context) -> Dict[str, Any]:
         # Nothing is on record, but what somebody removed the records of may still run.
         for runtime in RUNTIMES:
             runtime_for(runtime, layout).stop_everything()
-        for word in firewall.remove(layout):
+        for word in [*firewall.remove(layout), *(compose_program.remove_shim() if os.geteuid() == 0 else [])]:
             say(word)
+        if layout.is_ours():
+            _remove_own_files(layout)
         return {"outcome": "absent"}
     name = context.host()["definition"]["name"]
     service.with_idle(context, context.store.names(), lambda: _remove_everything(context))
@@ -118,6 +122,14 @@ def _apply(context: Context, runtime: Runtime, before: Optional[HostRecord], aft
     for word in ended:
         say(word)
     return words
+
+
+def _drop_files(context: Context, before: Optional[HostRecord], after: HostRecord) -> None:
+    """What was assembled for the former definition and isn't any more (Prometheus would go on asking by it)."""
+    former = before["definition"]["files"] if before else {}
+    for name in sorted(set(former) - set(after["definition"]["files"])):
+        if remove(context.layout.root / name):
+            say("%s removed: it is none of this host's files any more" % name)
 
 
 def _restore(context: Context, before: Optional[HostRecord]) -> None:
@@ -165,11 +177,19 @@ def _remove_everything(context: Context) -> None:
             say(word)
     for name in context.host()["definition"]["files"]:
         remove(layout.root / name)
-    for folder in (layout.bin, layout.lib, layout.run, layout.secrets):
-        shutil.rmtree(str(folder), ignore_errors=True)
+    _remove_own_files(layout)
     remove(layout.host)
     for path in sorted(layout.state.iterdir()):
         if path.is_dir():
             shutil.rmtree(str(path), ignore_errors=True)
         elif path not in (layout.lock, layout.audit):
             remove(path)
+
+
+def _remove_own_files(layout: Layout) -> None:
+    """Our own names alone, and a folder when nothing is left in it: ROOT may hold somebody else's `bin`."""
+    for path in layout.own_files():
+        remove(path)
+    for folder in (layout.bin, layout.lib, layout.run, layout.secrets):
+        with suppress(OSError):
+            folder.rmdir()

@@ -46,15 +46,22 @@ def require(integrations: Mapping[str, Integration]) -> Dict[str, str]:
     for name, label in sorted(found.items()):
         if label == REACHABLE:
             continue
-        where = "%s on %s is %s" % (name, integrations[name]["host"], label)
+        where = "existing.%s: %s on %s is %s" % (name, name, integrations[name]["host"], label)
         if integrations[name]["when_missing"] == "fail":
             refused.append(where)
         else:
             say("notice: " + where)
     if refused:
-        cure = "start what is missing, or write `when_missing: notice` under existing.NAME in the stack file"
+        cure = "start what is missing, set its host and ports right, or write `when_missing: notice` there"
         raise HostctlError("%s; nothing was touched: %s" % ("; ".join(refused), cure))
     return found
+
+
+def insisted(integrations: Mapping[str, Integration], found: Mapping[str, str]) -> str:
+    """Which of those that the stack insists on doesn't answer, by what `check` found; "" when all do."""
+    gone = [name for name, label in sorted(found.items()) if label != REACHABLE]
+    gone = [name for name in gone if integrations[name]["when_missing"] == "fail"]
+    return "%s does not answer" % ", ".join(gone) if gone else ""
 
 
 def _knock(host: str, port: int, seconds: float) -> str:

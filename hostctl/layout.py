@@ -68,6 +68,20 @@ class Layout:
         """The same secrets as the compose file's `env_file:` names them."""
         return self.secrets / (name + ".compose.env")
 
+    def is_ours(self) -> bool:
+        """Whether hostctl was ever at work here, also where its records are gone."""
+        return (self.bin / "hostctl").exists() or self.audit.exists() or any(self.lib.glob("hostctl-*.pyz"))
+
+    def own_files(self) -> List[Path]:
+        """What hostctl has put into `bin`, `lib`, `run` and `secrets`, those half-written too."""
+        ours = {
+            self.bin: ("hostctl", ".hostctl.tmp-*"),
+            self.lib: ("hostctl-*.pyz", ".hostctl-*.pyz.tmp-*"),
+            self.run: ("supervisor.sock", "supervisord.pid"),
+            self.secrets: ("*.env", ".*.env.tmp-*"),
+        }
+        return [path for folder, names in ours.items() for name in names for path in folder.glob(name)]
+
     def make(self) -> None:
         """Makes the folders and puts their modes right."""
         self.root.mkdir(mode=0o755, parents=True, exist_ok=True)

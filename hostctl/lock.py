@@ -6,10 +6,10 @@ import fcntl
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Callable, Dict, Iterator, Optional, cast
 
-from hostctl.console import say
+from hostctl.console import say, say_once
 from hostctl.errors import HostctlError
 from hostctl.identity import myself
 from hostctl.layout import Layout
@@ -45,18 +45,23 @@ class HostLock:
         except OSError:
             os.close(descriptor)
             return False
-        holder = dict(myself(), what=self._what, since=time.time())
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
         self._descriptor = descriptor
+        holder = dict(myself(), what=self._what, since=time.time())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        except OSError as error:  # the kernel knows who has it; the name is for people only
+            say_once("%s: %s; who holds the lock is not written down" % (self._path, error.strerror))
         return True
 
     def release(self) -> None:
         """Gives the lock back."""
-        if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._descriptor is None:
+            return
+        descriptor, self._descriptor = self._descriptor, None
+        with suppress(OSError):  # whoever comes next writes another name
+            os.ftruncate(descriptor, 0)
+        os.close(descriptor)
 
     def holder(self) -> str:
         """Who has the lock and since when, for people."""

@@ -18,7 +18,7 @@ from hostctl.context import Context
 from hostctl.forms import DatabaseDefinition, ObserveInput
 from hostctl.generations import Record, busy
 from hostctl.labels import NOT_YET, SEPARATOR, label_of
-from hostctl.redact import read_secrets
+from hostctl.redact import Unreadable, read_secrets
 from hostctl.runtime import Process
 
 _KNOCK_SECONDS = 2.0
@@ -34,8 +34,9 @@ def observe(context: Context, wanted: ObserveInput) -> Dict[str, Any]:
     checks = _Checks(context, wanted, absent)
     checks.start()
     host, services, found = absent, {}, {}
+    others = integrations.check(record["definition"]["integrations"]) if record else {}
     if record is not None:
-        seen = _Seen(context)
+        seen = _Seen(context, others)
         host, services = seen.host(), {name: seen.service(name) for name in context.store.names()}
         found = images.labels(context)
     return {
@@ -44,7 +45,7 @@ def observe(context: Context, wanted: ObserveInput) -> Dict[str, Any]:
         **({"images": found} if found else {}),
         "secrets": secretfiles.labels(context) if record is not None else {},
         "databases": {**checks.labels(), **(_listening(context) if server else {})},
-        "integrations": integrations.check(record["definition"].get("integrations") or {}) if record else {},
+        "integrations": others,
         "absent": absent,
         "adopts": _to_adopt(wanted["containers"]),
         "now": int(time.time()),
@@ -83,8 +84,9 @@ def _to_adopt(names: Sequence[str]) -> Dict[str, Dict[str, Any]]:
 class _Seen:
     """The host as it is at this moment."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, others: Mapping[str, str]) -> None:
         self._context = context
+        self._others = others
         self._services = context.store.wanted()
         self._parts = files.contributions(context, self._services)
         self._texts: Texts = files.present(context)
@@ -130,7 +132,13 @@ class _Seen:
         edited = self._edited(name)
         if edited:
             return "its block in %s was edited" % edited
-        return layout.wrong_mode() or self._edited_by_nobody() or firewall.check(layout, host)
+        return (
+            layout.wrong_mode()
+            or self._edited_by_nobody()
+            or firewall.check(layout, host)
+            # An `up` has to run the verb `host`, which refuses: it alone knows where they are to be by then.
+            or integrations.insisted(host["integrations"], self._others)
+        )
 
     def _service_differs(self, name: str, record: Record) -> str:
         edited = self._edited(name)
@@ -195,11 +203,11 @@ class _Checks:
         return self._labels
 
     def _check(self, name: str, definition: DatabaseDefinition) -> None:
-        # A preview may know a password that the host does not have yet.
-        secrets = self._wanted["secrets"].get(name) or read_secrets(self._context.layout, name)
         try:
+            # A preview may know a password that the host does not have yet.
+            secrets = self._wanted["secrets"].get(name) or read_secrets(self._context.layout, name)
             found = client.check(self._base, definition, secrets).label
-        except client.CheckBroken as error:
+        except (client.CheckBroken, Unreadable) as error:
             found = "unknown: %s" % error
         self._labels[name] = self._label(name, found)
 

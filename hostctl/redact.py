@@ -7,7 +7,7 @@ import re
 from typing import Dict, Iterable, List
 from urllib.parse import quote
 
-from hostctl.errors import BadInput
+from hostctl.errors import BadInput, HostctlError
 from hostctl.layout import Layout, read_text
 
 MASK = "***"
@@ -20,13 +20,28 @@ _MISREAD = (
 )
 
 
-def parse_env_file(text: str) -> Dict[str, str]:
-    """`KEY="value"` lines, the value being a JSON string."""
+class Unreadable(HostctlError):
+    """A secret file that somebody edited by hand into what we don't write."""
+
+
+def parse_env_file(text: str, file: str = "the secret file") -> Dict[str, str]:
+    """`KEY="value"` lines, the value being a JSON string.
+
+    Raises Unreadable with the file and the line, never with what stands there.
+    """
     found: Dict[str, str] = {}
-    for line in text.splitlines():
-        key, _, value = line.partition("=")
-        if value:
-            found[key] = str(json.loads(value))
+    for number, line in enumerate(text.splitlines(), 1):
+        key, _, written = line.partition("=")
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            value = json.loads(written)
+        except ValueError:
+            value = None
+        if not isinstance(value, str):
+            cure = "`hostctl secrets NAME` or the next `make up` writes it again"
+            raise Unreadable('%s, line %d: is not KEY="value" in JSON\'s quotes; %s' % (file, number, cure))
+        found[key] = value
     return found
 
 
@@ -49,14 +64,37 @@ def compose_env_file(owner: str, secrets: Dict[str, str]) -> str:
 
 
 def read_secrets(layout: Layout, name: str) -> Dict[str, str]:
-    """The secrets of one owner; none when it has no file."""
-    text = read_text(layout.secret_file(name))
-    return {} if text is None else parse_env_file(text)
+    """The secrets of one owner; none when it has no file. Raises Unreadable."""
+    path = layout.secret_file(name)
+    text = read_text(path)
+    return {} if text is None else parse_env_file(text, str(path))
+
+
+def former_secrets(layout: Layout, name: str) -> Dict[str, str]:
+    """The same for who is about to write them anew: a file that can't be read holds nothing to go back to."""
+    try:
+        return read_secrets(layout, name)
+    except Unreadable:
+        return {}
 
 
 def values_of(layout: Layout, names: Iterable[str]) -> List[str]:
-    """All secret values of these owners."""
-    return [value for name in names for value in read_secrets(layout, name).values()]
+    """All secret values of these owners; of a file that can't be read, whatever stands in it."""
+    found: List[str] = []
+    for name in names:
+        try:
+            found += read_secrets(layout, name).values()
+        except Unreadable:
+            found += _written(read_text(layout.secret_file(name)) or "")
+    return found
+
+
+def _written(text: str) -> List[str]:
+    found: List[str] = []
+    for line in text.splitlines():
+        for written in {line, line.partition("=")[2]}:
+            found += [written.strip(), written.strip().strip("\"'")]
+    return found
 
 
 def redact(text: str, values: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from hostctl.console import say
 from hostctl.context import Context
 from hostctl.forms import Registration, ServiceDefinition
 from hostctl.launch import CONSUL
-from hostctl.redact import read_secrets
+from hostctl.redact import Unreadable, read_secrets
 
 SECONDS = 2.0
 NOT_REGISTERED = "not registered in Consul"
@@ -27,12 +27,12 @@ class _Silent(Exception):
 
 def after_healthy(context: Context, definition: ServiceDefinition) -> str:
     """Registers a healthy service where its definition says so; gives a warning, or nothing."""
-    where = definition.get("register")
+    where = definition["register"]
     if not where:
         return ""
     wanted = registration(definition, where)
-    agent = _Agent(context, where)
     try:
+        agent = _Agent(context, where)
         if not _same(agent.service(wanted["ID"]), wanted):
             agent.put("/v1/agent/service/register", wanted)
     except _Silent as trouble:
@@ -42,17 +42,25 @@ def after_healthy(context: Context, definition: ServiceDefinition) -> str:
 
 def after_down(context: Context, name: str, definition: Optional[ServiceDefinition]) -> str:
     """Takes a service that is gone out of Consul; gives a warning, or nothing."""
-    where = definition.get("register") if definition else None
+    where = definition["register"] if definition else None
     if definition is None or not where:
         return ""
     ident = _ident(definition)
-    agent = _Agent(context, where)
     try:
+        agent = _Agent(context, where)
         if agent.service(ident) is not None:
             agent.put("/v1/agent/service/deregister/" + quote(ident, safe=""), None)
     except _Silent as trouble:
         return _warn("%s may still be registered in Consul: %s" % (name, trouble))
     return ""
+
+
+def after_change(context: Context, former: Optional[ServiceDefinition], now: ServiceDefinition) -> str:
+    """Takes a service out of the Consul where its last good form registered it and the new one doesn't."""
+    before, after = (former["register"] if former else None), now["register"]
+    if not before or (after and after["consul"] == before["consul"]):
+        return ""
+    return after_down(context, now["name"], former)
 
 
 class Registered:
@@ -64,7 +72,7 @@ class Registered:
 
     def differs(self, name: str, definition: Optional[ServiceDefinition]) -> str:
         """The words of the label; empty when it is registered as it should be, and while Consul doesn't answer."""
-        where = definition.get("register") if definition else None
+        where = definition["register"] if definition else None
         if definition is None or not where:
             return ""
         if where["consul"] not in self._known:
@@ -124,7 +132,10 @@ class _Agent:
 
     def __init__(self, context: Context, where: Registration) -> None:
         self._at = urlsplit(where["consul"])
-        self._token = read_secrets(context.layout, CONSUL).get("PASSWORD", "")
+        try:
+            self._token = read_secrets(context.layout, CONSUL).get("PASSWORD", "")
+        except Unreadable as error:
+            raise _Silent(str(error)) from None
 
     def service(self, ident: str) -> Optional[Dict[str, Any]]:
         """One service as the agent has it; None when it has none."""

@@ -13,7 +13,7 @@ from hostctl.errors import HostctlError
 from hostctl.labels import label_of
 from hostctl.launch import for_services, variable
 from hostctl.layout import identity_of, make_folder, read_json, read_text, remove, write_atomic, write_json
-from hostctl.redact import compose_env_file, env_file, read_secrets
+from hostctl.redact import compose_env_file, env_file, former_secrets
 from hostctl.runtime import OLDER_SECRETS
 
 
@@ -33,7 +33,7 @@ def write(context: Context, name: str, secrets: Dict[str, str], observed: Option
     began = time.monotonic()
     context.host()
     texts = _texts(context, name, secrets)  # refuses before anything is touched
-    before = read_secrets(context.layout, name)
+    before = former_secrets(context.layout, name)
     rotated = database.rotate(context, name, secrets)
     change = _Change(context, name)
     changed = change.apply(texts)
@@ -58,7 +58,21 @@ def write(context: Context, name: str, secrets: Dict[str, str], observed: Option
 
 
 def forget(context: Context, name: str) -> Dict[str, Any]:
-    """Removes the file; a service that lost its secrets gets a new definition anyway."""
+    """Removes the files, under the lock. Those that a service still names stay: compose would refuse all services.
+
+    Where a stack drops a secret, its services are brought up without it before this is called.
+    """
+    if not context.on_host():
+        return _removed(context, name)  # nothing on record that could name them, but the files may still be there
+    with context.lock.held():
+        users = _named_by(context, name)
+        if users:
+            cure = "bring them up without it first, or take them away (`hostctl down NAME`)"
+            raise HostctlError("the secrets of %s stay, for %s still name them: %s" % (name, ", ".join(users), cure))
+        return _removed(context, name)
+
+
+def _removed(context: Context, name: str) -> Dict[str, Any]:
     removed = remove(context.layout.secret_file(name))
     remove(context.layout.container_secrets(name))
     remove(context.layout.secret_record(name))
@@ -74,6 +88,13 @@ def labels(context: Context) -> Dict[str, str]:
         record = cast(SecretRecord, read_json(path))
         found[path.stem] = label_of(_differs(context, record), record["generation"], record["label"])
     return found
+
+
+def _named_by(context: Context, name: str) -> List[str]:
+    """Services whose form of now, or the one to go back to, has these secrets."""
+    forms = list(context.store.wanted().values())
+    forms += [good for good in map(context.store.good, context.store.names()) if good is not None]
+    return sorted({form["name"] for form in forms if name in form["secrets"]})
 
 
 def _remember(context: Context, name: str, texts: Mapping[Path, Optional[str]], observed: Optional[str]) -> None:

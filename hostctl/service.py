@@ -35,7 +35,9 @@ def up(context: Context, definition: ServiceDefinition, observed: Optional[str])
     verdict = _await_health(context, definition, result)
     if not verdict.healthy:
         _roll_back(context, definition, result, verdict, began)
-    warning = registry.after_healthy(context, definition)
+    # The former first: by another name it may be the same Consul.
+    left = registry.after_change(context, context.store.good(name), definition)
+    warning = "; ".join(filter(None, [left, registry.after_healthy(context, definition)]))
     generation = context.store.commit(name, observed)
     seconds = time.monotonic() - began
     say("%s: %s, generation %d, healthy after %.1f s" % (name, result["outcome"], generation, seconds))

@@ -214,6 +214,6 @@ def _amounts(service: ServicePlan) -> dict[str, Any]:
 
 
 def _digest(judged: Definition) -> str:
-    # As hostctl's own `digest_of` writes it, ASCII and all.
+    # ASCII and all, as contracts.md has it.
     text = json.dumps(judged, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

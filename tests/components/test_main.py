@@ -87,8 +87,7 @@ def test_a_server_gets_hostctl_itself(stack: str) -> None:
         *(root, digest),
     ]
     assert json.loads(host["stdin"]) == definitions(plan)["host"]
-    remove = f"[ ! -x {root}/bin/hostctl ] || {root}/bin/hostctl remove-host"
-    assert shlex.split(host["delete"]) == ["sh", "components/scripts/over-ssh.sh", *login, remove]
+    assert shlex.split(host["delete"]) == [".venv/bin/python", "-m", "hostctl.there", "remove", *login, root]
 
 
 def test_the_laptop_gets_hostctl_from_the_sources_by_their_digest() -> None:
@@ -160,6 +159,22 @@ def test_without_an_agent_a_preview_asks_nobody(monkeypatch: pytest.MonkeyPatch)
     run = run_main("tencent", PINNED)
     assert run.calls == []
     assert any("was not observed: no ssh-agent with your key" in text for text in run.outputs["notices"])
+    run = run_main("tencent", PINNED, preview=False)
+    assert str(run.error).startswith("host.address: 101.33.251.158 can't be asked, nothing was touched: no ssh-agent")
+    assert "`make … SSH_KEY_FILE=…`" in str(run.error)
+
+
+def test_a_server_whose_hostctl_cant_answer_is_installed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/tmp/agent")
+    broken = {"bare": True, "why": "hostctl observe failed: broken"}
+    run = run_main("tencent", PINNED, labels=broken, preview=False)
+    assert run.error is None
+    for name in ("tencent-host-hostctl", "identity-service-up"):
+        assert "not converged yet (asked " in run["Command", name].inputs["create"]
+    notices = [text for text in run.outputs["notices"] if "broken" in text]
+    assert notices == [
+        "host 101.33.251.158: hostctl observe failed: broken; `up` installs hostctl anew and converges everything again"
+    ]
 
 
 def test_a_server_that_cant_be_reached_stops_up_and_not_a_preview(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +184,8 @@ def test_a_server_that_cant_be_reached_stops_up_and_not_a_preview(monkeypatch: p
     assert any("was not observed: connection refused" in text for text in run.outputs["notices"])
     assert run["Command", "identity-service-up"].ignore_changes == ["create"]
     run = run_main("tencent", PINNED, labels={"unreachable": "connection refused"}, preview=False)
-    assert str(run.error) == "host 101.33.251.158 can't be asked, nothing was touched: connection refused"
+    said = "host.address: 101.33.251.158 can't be asked, nothing was touched: connection refused"
+    assert str(run.error) == said
     assert run.resources == {}
 
 

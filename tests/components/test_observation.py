@@ -97,7 +97,8 @@ DATABASE_STATES = [
         "embedded",
         [
             "databases.redis: redis on 127.0.0.1:9507 can't be used (missing: connection refused): "
-            "identity-service, governance-service get an embedded store of their own"
+            "identity-service, governance-service get an embedded store of their own; "
+            "start it, or set databases.redis.host and databases.redis.port right"
         ],
     ),
     (
@@ -142,17 +143,40 @@ def test_a_stack_may_insist_on_its_databases(label: str) -> None:
     run = run_environment("local", insist, labels={"databases": {"redis": label}})
     assert type(run.error) is pulumi.RunError
     text = f"databases.redis: redis on 127.0.0.1:9507 can't be used ({label}), and the stack says `when_missing: fail`"
-    cure = "; set its password under secrets.redis (`make encrypt`, or `pulumi config set --secret`)"
-    assert str(run.error) == text + (cure if label.startswith("refused") else "")
+    cures = {
+        "refused": "set its password under secrets.redis (`make encrypt`, or `pulumi config set --secret`)",
+        "missing": "start it, or set databases.redis.host and databases.redis.port right",
+    }
+    assert str(run.error) == f"{text}; {cures[label.split(':')[0]]}"
     # Nobody who needs it was started.
     assert not {"identity-service-up", "governance-service-up", "blockchain-service-up"} & set(run.of("Command"))
+
+
+@pytest.mark.parametrize("stack", ["tencent", "alibaba"])
+def test_a_servers_database_that_moves_is_asked_where_it_is_to_be(stack: str) -> None:
+    """What was knocked at is the address on record; `hostctl database` refuses where it can't be had at the new one."""
+    moved = put("databases.mysql.host", "10.9.8.7")
+    run = run_environment(stack, moved, labels={"databases": {"mysql": "missing: connection refused"}})
+    assert run.error is None
+    port = plan_of(stack).database("mysql").port
+    assert run.warnings() == [
+        "databases.mysql: where the host has it on record it can't be used (missing: connection refused): "
+        f"`up` asks mysql on 10.9.8.7:{port} and ends there if it can't be used; "
+        "start it, or set databases.mysql.host and databases.mysql.port right"
+    ]
+    assert create(run, "mysql-check").endswith("--observed 'missing: connection refused'")
+    assert run.outputs["databases"]["mysql"]["state"] == "reused"
+    usual = run_environment(stack, moved, labels={"databases": {"mysql": "reused"}})
+    for name in ("identity-service-up", "blockchain-service-up"):  # nobody's definition is another one for it
+        assert run["Command", name].inputs["stdin"] == usual["Command", name].inputs["stdin"]
 
 
 def test_a_database_that_nobody_uses_is_told_so() -> None:
     changes = [put(f"services.{name}.databases", ["mysql"]) for name in ("identity-service", "governance-service")]
     run = run_environment("local", *changes, labels={"databases": {"redis": "missing: timed out"}})
     assert run.warnings() == [
-        "databases.redis: redis on 127.0.0.1:9507 can't be used (missing: timed out): no service uses it"
+        "databases.redis: redis on 127.0.0.1:9507 can't be used (missing: timed out): no service uses it; "
+        "start it, or set databases.redis.host and databases.redis.port right"
     ]
 
 

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from hostctl.assemble import assemble
-from hostctl.definitions import digest_of, parse_database, parse_host, parse_service
+from hostctl.definitions import parse_database, parse_host, parse_service
 from plan.render import definitions, host_files
 from plan.semantic import SECRET
+from tests.hostctl.samples import digest_of
 from tests.plan.stacks import STACKS, Change, plan_of, put
 
 IDENTITY = "services.identity-service"

@@ -107,7 +107,7 @@ def test_a_bare_host_says_so_and_one_that_is_not_there_too(host: Host, tmp_path:
     assert json.loads(done.stdout)["unreachable"].startswith("it refuses the login")
 
 
-def test_what_answers_must_be_hostctl(host: Host, tmp_path: Path) -> None:
+def test_a_hostctl_that_cant_answer_is_installed_anew(host: Host, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     wrapper = tmp_path / "bin" / "hostctl"
     for text, said in {
@@ -116,7 +116,49 @@ def test_what_answers_must_be_hostctl(host: Host, tmp_path: Path) -> None:
     }.items():
         wrapper.write_text(f"#!/bin/sh\n{text}\n")
         wrapper.chmod(0o755)
-        assert json.loads(there(host, "observe", str(tmp_path)).stdout) == {"unreachable": said}
+        assert json.loads(there(host, "observe", str(tmp_path)).stdout) == {"bare": True, "why": said}
+
+
+def test_one_that_gives_no_answer_is_not_reached_and_nothing_goes_on(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "tmp").mkdir()
+    wrapper = tmp_path / "bin" / "hostctl"
+    wrapper.write_text("#!/bin/sh\nexec sleep 20\n")
+    wrapper.chmod(0o755)
+    program = "import sys; from hostctl import there; there.OBSERVE_SECONDS = 3.0; sys.exit(there.main(sys.argv[1:]))"
+    argv = [sys.executable, "-c", program, "observe", *login(host), str(tmp_path)]
+    env = host.env | {"TMPDIR": str(tmp_path / "tmp")}
+    began = time.monotonic()
+    done = subprocess.run(argv, cwd=ROOT, env=env, input="{}", capture_output=True, text=True, timeout=60, check=False)
+    assert json.loads(done.stdout) == {"unreachable": "it gave no answer within 3 s"}
+    assert time.monotonic() - began < 20
+    assert connections(host) == 1
+    left = subprocess.run(["pgrep", "-f", f"ssh -F none .*{tmp_path}"], capture_output=True, text=True, check=False)
+    assert left.stdout == ""
+    assert list((tmp_path / "tmp").iterdir()) == []  # the file with the host key
+
+
+def test_what_is_taken_away_does_not_need_what_is_there(host: Host, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "lib").mkdir(parents=True)
+    (root / "lib/hostctl-0123.pyz").write_text("of before")
+    (root / "notes").write_text("theirs")  # bin/hostctl is gone, and the records with it
+    (tmp_path / "tmp").mkdir()
+    done = there(host, "remove", str(root))
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"outcome": "absent"}), done.stderr
+    assert [path.name for path in root.iterdir()] == ["notes"]
+    done = there(host, "remove", str(tmp_path / "nothing"))
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"outcome": "absent"}), done.stderr
+    assert connections(host) == 2
+
+
+def test_what_cant_be_taken_away_is_no_success(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/host.json").write_text("damaged")
+    done = there(host, "remove", str(tmp_path))
+    assert done.returncode == 1
+    assert "host.json is damaged" in done.stderr
+    assert there(host, "remove", str(tmp_path), key="other").returncode == 255
 
 
 def test_what_is_installed_are_the_sources_that_the_command_names(host: Host, tmp_path: Path) -> None:

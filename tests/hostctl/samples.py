@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from hostctl.definitions import digest_of
 
 HEADER = """\
 [supervisord]
@@ -57,6 +57,15 @@ stdout_logfile_backups=1
 
 ENV_FILE = "blockchain-local.env"
 CONF = "supervisord.conf"
+
+
+def digest_of(
+    launch: Mapping[str, Any], secrets: Sequence[str], health: Mapping[str, Any], stop: Mapping[str, Any]
+) -> str:
+    """The digest of a service's definition (docs/contracts.md), worked out a second time."""
+    whole = {"launch": launch, "secrets": secrets, "health": health, "stop": stop}
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
 def host(supervisord: str = "/nowhere/supervisord", **changes: Any) -> dict[str, Any]:

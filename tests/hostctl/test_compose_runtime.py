@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import Any, cast
@@ -104,6 +105,7 @@ def test_it_goes_even_when_the_records_are_gone(place: Place) -> None:
         for one in place.docker.there.values()
         if (labels or {}).items() <= one["Config"]["Labels"].items()
     ]
+    shutil.rmtree(place.layout.root)  # nor does the folder have to be there
     place.runtime.stop_everything()
     assert place.docker.there == {}
 

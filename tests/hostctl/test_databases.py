@@ -15,6 +15,7 @@ from hostctl.definitions import parse_database, parse_service
 from hostctl.errors import BadInput, HostctlError
 from hostctl.launch import for_services, variable
 from hostctl.layout import read_json, write_json
+from hostctl.observe import observe
 from hostctl.redact import env_file
 from tests.hostctl import samples
 from tests.hostctl.fake import FakeHost
@@ -113,7 +114,7 @@ def test_what_was_made_is_in_the_result_and_in_the_audit_log(databases: Database
 def test_what_was_made_is_on_record_also_where_it_ends_in_a_refusal(databases: Databases) -> None:
     databases.secret("mysql-admin", PASSWORD="admin-secret-1")
     databases.answer(ok=False, reason="refused", detail="no", created=["database blockchain"])
-    with pytest.raises(HostctlError, match=r"mysql can't be used \(refused: no\), and the stack says"):
+    with pytest.raises(HostctlError, match=r"mysql on 127\.0\.0\.1:9506 can't be used \(refused: no\)"):
         databases.converge(when_missing="fail")
     assert databases.audit("setup-database")[0]["created"] == ["database blockchain"]
     assert databases.fake.context().databases() == {}
@@ -287,3 +288,20 @@ def test_without_an_admin_a_password_that_is_refused_goes_no_further(databases: 
     databases.answer(ok=False, reason="missing", detail="connection refused")
     rotated("user-secret-3")  # nobody can tell
     assert file.read_text() == 'PASSWORD="user-secret-3"\n'
+
+
+def test_a_password_edited_by_hand_is_no_end_of_observe(databases: Databases) -> None:
+    databases.secret("mysql", PASSWORD="user-secret-1")
+    databases.converge(setup=None)
+    file = databases.fake.context().layout.secret_file("mysql")
+    file.write_text("PASSWORD=user-secret-1\n")
+    wanted: Any = {"databases": {"mysql": databases.definition(setup=None)}, "secrets": {}, "containers": []}
+    label = observe(databases.fake.context(), wanted)["databases"]["mysql"]
+    assert label.startswith(f"unknown: {file}, line 1: is not KEY=")
+    assert "user-secret" not in label  # D6
+    with pytest.raises(HostctlError, match=r"mysql\.env, line 1"):
+        databases.converge(setup=None)
+    # The very verb that repairs it, with a password that is looked at first (`rotate`).
+    told = databases.fake.act(lambda run: secretfiles.write(run, "mysql", {"PASSWORD": "user-secret-2"}))
+    assert told["outcome"] == "written"
+    assert observe(databases.fake.context(), wanted)["databases"]["mysql"] == "reused"

@@ -14,6 +14,7 @@ import pytest
 from hostctl import host, integrations, ports
 from hostctl.definitions import parse_host
 from hostctl.errors import BadInput, HostctlError
+from hostctl.observe import observe
 from tests.hostctl import samples
 from tests.hostctl.fake import FakeHost
 from tests.ports import free_ports
@@ -77,7 +78,7 @@ def test_a_notice_stops_nothing(fake: FakeHost, capsys: pytest.CaptureFixture[st
         found = converge(fake, ai=entry(port), job=entry(closed))
     assert found["integrations"] == {"ai": "reachable", "job": f"missing: port {closed}: connection refused"}
     said = capsys.readouterr().err
-    assert f"notice: job on 127.0.0.1 is missing: port {closed}: connection refused" in said
+    assert f"notice: existing.job: job on 127.0.0.1 is missing: port {closed}: connection refused" in said
 
 
 def test_what_the_stack_insists_on_ends_it_before_anything_is_touched(fake: FakeHost) -> None:
@@ -87,10 +88,28 @@ def test_what_the_stack_insists_on_ends_it_before_anything_is_touched(fake: Fake
         converge(fake, ai=entry(port, when_missing="fail"), **insist)
     assert caught.value.exit_code == 1
     text = str(caught.value)
-    assert f"job on 127.0.0.1 is missing: port {one}: connection refused; resume on 127.0.0.1 is missing" in text
-    assert "nothing was touched: start what is missing, or write `when_missing: notice` under existing.NAME" in text
+    assert f"existing.job: job on 127.0.0.1 is missing: port {one}: connection refused; existing.resume: resume" in text
+    assert "nothing was touched: start what is missing, set its host and ports right, or write `when_missing: n" in text
     assert "ai" not in text
     assert not fake.root.exists()
+
+
+def test_one_that_the_stack_insists_on_changes_the_hosts_label_so_that_an_up_refuses(fake: FakeHost) -> None:
+    def label() -> str:
+        return observe(fake.context(), {"databases": {}, "secrets": {}, "containers": []})["host"]
+
+    with listening() as port, listening() as other:
+        insisted = {"job": entry(port, when_missing="fail"), "ai": entry(other)}
+        converge(fake, **insisted)
+        (fake.root / "bin/hostctl").write_text("#!/bin/sh\n")
+        (fake.root / "bin/hostctl").chmod(0o755)
+        assert label() == ""
+    assert label() == label() == "job does not answer (after generation 1)"  # one that is a notice only says nothing
+    with pytest.raises(HostctlError, match=r"existing\.job: job on 127.0.0.1 is missing"):
+        converge(fake, **insisted)
+    with listening() as moved:  # it moved: where it was doesn't matter
+        converge(fake, job=entry(moved, when_missing="fail"))
+        assert label() == ""
 
 
 @pytest.mark.parametrize(

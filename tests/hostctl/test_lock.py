@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hostctl import console, lock
+from hostctl import audit, console, lock
 from hostctl.errors import HostctlError
 from hostctl.layout import Layout
 
@@ -74,3 +75,40 @@ def test_progress_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     console.say("into the void")
     assert console._Voice.muted  # it does not try again
+
+
+def full_disk(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_takes_the_holders_name_and_not_the_lock(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console._Voice, "said", set())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full_disk)
+        patched.setattr(os, "ftruncate", full_disk)
+        for _ in range(2):
+            mine = lock.HostLock(layout, "up", "x")
+            with mine.held():
+                assert mine.descriptor is not None
+                assert not lock.HostLock(layout, "up", "y").try_acquire()
+    assert lock.HostLock(layout, "up", "y").try_acquire()
+    assert capsys.readouterr().err.count("No space left on device; who holds the lock is not written down") == 1
+
+
+def test_a_full_disk_is_a_gap_in_the_audit_log_and_no_failure(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console._Voice, "said", set())
+    audit.record(layout, "up", "x", "started")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full_disk)
+        audit.record(layout, "up", "x", "lost")
+        audit.record(layout, "up", "x", "lost")
+    audit.record(layout, "up", "x", "restarted")
+    assert [line.split('"outcome": "')[1].split('"')[0] for line in layout.audit.read_text().splitlines()] == [
+        "started",
+        "restarted",
+    ]
+    assert capsys.readouterr().err.count("No space left on device; the audit log has a gap") == 1

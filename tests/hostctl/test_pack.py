@@ -39,7 +39,7 @@ def test_it_holds_all_that_it_needs(tmp_path: Path) -> None:
     texts = {f"hostctl/{path.name}" for path in pack.HERE.glob("*.in")}
     assert {"__main__.py", "hostctl/cli.py", "hostctl/launch.py", *texts} <= set(archive.namelist())
     assert "hostctl/docker-compose.in" in texts
-    left_out = {f"hostctl/{name}" for name in (*pack.NOT_ON_HOSTS, "install.sh")}
+    left_out = {f"hostctl/{name}" for name in (*pack.NOT_ON_HOSTS, "install.sh", "remove.sh")}
     assert not left_out & set(archive.namelist())
     assert "hostctl/blockchain-dao-firewall.service.in" in archive.namelist()
     (tmp_path / "hostctl.pyz").write_bytes(pack.pack())
@@ -71,7 +71,7 @@ def test_the_script_is_clean() -> None:
     shellcheck = Path(sys.executable).with_name("shellcheck")
     if not shellcheck.exists():
         pytest.skip("no shellcheck here")
-    subprocess.run([shellcheck, "--shell=sh", pack.HERE / "install.sh"], check=True, timeout=60)
+    subprocess.run([shellcheck, "--shell=sh", *pack.HERE.glob("*.sh")], check=True, timeout=60)
 
 
 def install(shell: str, lines: list[str], cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from hostctl import registry
 from hostctl.definitions import parse_service
-from hostctl.errors import BadInput
+from hostctl.errors import BadInput, HostctlError
 from hostctl.observe import observe
 from hostctl.redact import env_file
 from tests.hostctl import samples
@@ -221,6 +221,44 @@ def test_a_service_without_a_registration_asks_nobody(fake: FakeHost) -> None:
     assert "warning" not in fake.up(healthy(samples.service(NAME)))
     context = fake.context()
     assert registry.after_down(context, NAME, None) == ""
+    assert label(fake) == ""
+
+
+def test_a_registration_that_a_definition_drops_is_taken_out(fake: FakeHost, consul: Any) -> None:
+    fake.up(service(consul.url))
+    assert "warning" not in fake.up(healthy(samples.service(NAME)))
+    assert consul.services == {}
+    consul.asked.clear()
+    fake.up(healthy(samples.service(NAME)))
+    assert consul.asked == []
+
+
+def test_a_service_that_is_registered_elsewhere_leaves_the_former_consul(fake: FakeHost, consul: Any) -> None:
+    fake.up(service(consul.url))
+    other = consul.url.replace("127.0.0.1", "localhost")  # by another name the same one: it must be there in the end
+    fake.up(service(other))
+    assert set(consul.services) == {ID}
+    assert puts(consul)[-2:] == [f"/v1/agent/service/deregister/{ID}", "/v1/agent/service/register"]
+    (port,) = free_ports(1)
+    told = fake.up(service(f"http://127.0.0.1:{port}"))
+    assert consul.services == {}
+    assert told["warning"].startswith("identity-service is not registered in Consul")
+
+
+def test_a_change_that_is_rolled_back_stays_registered(fake: FakeHost, consul: Any) -> None:
+    fake.up(service(consul.url))
+    sick = healthy(samples.service(NAME, env={"SICK": "yes"}, timeout=0.1))
+    fake.runtime.sick.add(sick["digest"])
+    with pytest.raises(HostctlError, match="did not come up"):
+        fake.up(sick)
+    assert set(consul.services) == {ID}
+
+
+def test_a_token_that_was_edited_by_hand_is_a_warning(fake: FakeHost, consul: Any) -> None:
+    fake.context().layout.secret_file("consul").write_text("PASSWORD=c0nsul-t0ken\n")
+    told = fake.up(service(consul.url))
+    assert "consul.env, line 1: is not KEY=" in told["warning"]
+    assert "c0nsul-t0ken" not in told["warning"]
     assert label(fake) == ""
 
 

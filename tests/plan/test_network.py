@@ -183,6 +183,36 @@ def test_a_database_under_the_servers_own_name_is_on_this_host() -> None:
 
 ON_SERVERS = "write an absolute folder of its own, for example /opt/blockchain-services"
 ON_LAPTOPS = "write a folder inside the project, for example .local"
+SYSTEMS = "is the system's own folder, and hostctl makes and removes bin, lib, run and more in it"
+EVERYBODYS = [
+    "/usr",
+    "/usr/local",
+    "/usr/local/",
+    "//usr/local",
+    "/usr/./local",
+    "/usr/local/lib",
+    "/opt",
+    "/etc",
+    "/etc/blockchain",
+    "/var",
+    "/var/lib",
+    "/var/lib/docker",
+    "/root",
+    "/home",
+    "/srv",
+    "/bin",
+    "/lib",
+    "/boot",
+    "/dev",
+    "/dev/shm",
+    "/proc",
+    "/sys",
+    "/run",
+    "/run/x",
+    "/tmp",
+    "/tmp/x",
+    "/mnt",
+]
 ROOTS = [
     ("tencent", "/", "is the whole machine", ON_SERVERS),
     ("tencent", "//", "is the whole machine", ON_SERVERS),
@@ -191,6 +221,8 @@ ROOTS = [
     ("tencent", "../..", "is relative, and a server has no project folder", ON_SERVERS),
     ("tencent", ".local", "is relative, and a server has no project folder", ON_SERVERS),
     ("alibaba", "~/x", "is relative, and a server has no project folder", ON_SERVERS),
+    *(("tencent", root, SYSTEMS, ON_SERVERS) for root in EVERYBODYS),
+    ("tencent", "/home/deploy", "is somebody's whole home", ON_SERVERS),
     ("local", "/", "is outside the project", ON_LAPTOPS),
     ("local", "/opt/x", "is outside the project", ON_LAPTOPS),
     ("local", "~/x", "is outside the project", ON_LAPTOPS),
@@ -206,7 +238,19 @@ def test_a_root_that_isnt_a_folder_of_ours_is_told(stack: str, root: str, wrong:
     assert problems_of(stack, put("host.root", root)) == [f"host.root: {root!r} {wrong}; {right}"]  # P7
 
 
-@pytest.mark.parametrize(("stack", "root"), [("tencent", "/srv/blockchain"), ("local", ".other"), ("local", "./a/b/")])
+FINE = (
+    "/srv/blockchain",
+    "/opt/blockchain",
+    "/home/deploy/blockchain",
+    "/var/lib/blockchain",
+    "/blockchain",
+    "/optional",
+)
+
+
+@pytest.mark.parametrize(
+    ("stack", "root"), [*(("tencent", root) for root in FINE), ("local", ".other"), ("local", "./a/b/")]
+)
 def test_another_root_is_fine(stack: str, root: str) -> None:
     assert plan_of(stack, put("host.root", root)).host.layout.root == root
 
