@@ -48,10 +48,13 @@ _NEVER_CLOSED = """
 SELECT 1 FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
 WHERE d.datname = :database AND d.datacl IS NULL AND r.rolname = CURRENT_USER"""
 # What PostgreSQL itself puts into a database has a lower number.
-_ANYTHING_INSIDE = " UNION ALL ".join(
-    f"SELECT 1 FROM pg_catalog.{table} WHERE oid >= 16384"
-    for table in ("pg_class", "pg_namespace", "pg_proc", "pg_type", "pg_extension", "pg_largeobject_metadata")
-)
+_ANYTHING_INSIDE = """
+SELECT 1 FROM pg_catalog.pg_class WHERE oid >= 16384 UNION ALL
+SELECT 1 FROM pg_catalog.pg_namespace WHERE oid >= 16384 UNION ALL
+SELECT 1 FROM pg_catalog.pg_proc WHERE oid >= 16384 UNION ALL
+SELECT 1 FROM pg_catalog.pg_type WHERE oid >= 16384 UNION ALL
+SELECT 1 FROM pg_catalog.pg_extension WHERE oid >= 16384 UNION ALL
+SELECT 1 FROM pg_catalog.pg_largeobject_metadata WHERE oid >= 16384"""
 _MAY_CREATE = """
 SELECT pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE') FROM pg_catalog.pg_roles r, pg_catalog.pg_namespace n
 WHERE r.rolname = :role AND n.nspname = 'public'"""
