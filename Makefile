@@ -66,10 +66,12 @@ install: ## what `make up` and `make test` install first: a uv and everything in
 
 test: ## prove the program: every tier that can run, and why the others did not
 	@$(DEV)
+	@$(PYTHON) -m tests.packages || :
 	@$(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadfile $(ARGS)
 
 soak: ## the same with SOAK=1: longer, with more random examples
 	@$(DEV)
+	@$(PYTHON) -m tests.packages || :
 	@SOAK=1 $(PYTHON) -m pytest --all-tiers -n $(JOBS) --dist loadfile $(ARGS)
 
 lab: ## two simulated servers to try the stacks on (Linux, root); says how to reach them

@@ -5,7 +5,8 @@
 #   STACK=tencent . ./env.sh     for another one; bring its passphrase yourself
 #
 # It puts uv (and a CLI that `make pulumi` installed) on PATH, makes the backend's folder, gives `local`, and nothing
-# else, its well-known passphrase, and selects the stack. A passphrase that is set already stays.
+# else, its well-known passphrase, and selects the stack. A typed `pulumi up` then works as `make up` does: it goes on
+# after a failure, and opens no more connections at once than a server takes. What is set already stays.
 
 _blockchain_env() {
     if [ -n "${BASH_VERSION:-}" ]; then
@@ -48,6 +49,12 @@ _blockchain_env() {
     if ! command -v pulumi >/dev/null; then
         echo "env.sh: no pulumi on PATH: \`make pulumi\` installs it, and \`make up\` works without" >&2
         return 1
+    fi
+    : "${PULUMI_CONTINUE_ON_ERROR:=true}"
+    export PULUMI_CONTINUE_ON_ERROR
+    if [ "$_be_stack" != local ]; then
+        : "${PULUMI_PARALLEL:=8}" # LOGINS_AT_ONCE of tools/engine.py says why
+        export PULUMI_PARALLEL
     fi
     _be_owner=$(cd "$_be_root" >/dev/null && .venv/bin/python -m standalone owner --stack "$_be_stack") || return 1
     if [ "$_be_owner" = standalone ]; then

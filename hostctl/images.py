@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, TypedDict, cast
+from typing import Any, Dict, List, Optional, TypedDict, cast
 
 from hostctl import audit
 from hostctl.console import say
@@ -52,7 +52,7 @@ def remember(
     record: ImageRecord = {
         "image": image,
         "id": identity,
-        "ours": brought or (same and before is not None and before["ours"]),
+        "ours": brought or _we_brought(context, image, identity),
         "former": former[:KEPT_FORMER],
         "generation": (before["generation"] if before else 0) + 1,
         "label": observed if observed is not None else (before["label"] if before else ""),
@@ -62,6 +62,16 @@ def remember(
     for old in former[KEPT_FORMER:]:
         _take_away(context, DockerApi(), name, old)
     return record
+
+
+def _we_brought(context: Context, image: str, identity: str) -> bool:
+    """Whether any name has it as ours, now or formerly: the plan may call an image otherwise than before."""
+    wanted = {"image": image, "id": identity}
+    for record in _records(context).values():
+        current = {"image": record["image"], "id": record["id"]}
+        if wanted in record["former"] or (record["ours"] and current == wanted):
+            return True
+    return False
 
 
 def forget(context: Context, name: str) -> Dict[str, Any]:
@@ -84,9 +94,8 @@ def labels(context: Context) -> Dict[str, str]:
     """The observed label of every image on record: the adopted one while it is as it was left."""
     api = DockerApi()
     found: Dict[str, str] = {}
-    for path in _paths(context):
-        record = cast(ImageRecord, read_json(path))
-        found[path.stem] = label_of(_differs(api, record), record["generation"], record["label"])
+    for name, record in _records(context).items():
+        found[name] = label_of(_differs(api, record), record["generation"], record["label"])
     return found
 
 
@@ -121,7 +130,7 @@ def _take_away(context: Context, api: DockerApi, name: str, version: Version) ->
         found = api.image(version["image"])
         if found is None or found["Id"] != version["id"]:
             return False  # somebody else's by now
-        others = [read_json(path) for path in _paths(context) if path.stem != name]
+        others = [record for other, record in _records(context).items() if other != name]
         if any(other["image"] == version["image"] for other in others):
             return False
         needed = users(api, version["id"])
@@ -157,8 +166,10 @@ def _path(context: Context, name: str) -> Path:
     return _folder(context) / (name + ".json")
 
 
-def _paths(context: Context) -> Iterator[Path]:
-    return iter(sorted(_folder(context).glob("[a-z0-9]*.json")))
+def _records(context: Context) -> Dict[str, ImageRecord]:
+    """Every record by its name; one that another process removes just now is none."""
+    read = {path.stem: read_json(path) for path in sorted(_folder(context).glob("[a-z0-9]*.json"))}
+    return {name: cast(ImageRecord, record) for name, record in read.items() if record is not None}
 
 
 def seconds_since(began: float) -> float:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tarfile
+import tempfile
 from typing import Any
 
 from imagetool import deliver
@@ -33,11 +35,24 @@ def main(arguments: list[str]) -> int:
     except DeliveryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except (OSError, tarfile.TarError) as error:
+        print(f"error: {reference}: {_local_trouble(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"error: {reference}: interrupted; the server has what it had", file=sys.stderr)
         return 130
     print(json.dumps(done, sort_keys=True))
     return 0
+
+
+def _local_trouble(error: Exception) -> str:
+    """What went wrong between two files of this machine: a full disk, an archive that is cut off."""
+    try:
+        folder = tempfile.gettempdir()
+    except OSError:  # it can't be found where every candidate is full
+        return f"{error}; images pass through it on this machine: make room, or let TMPDIR name another folder"
+    cure = f"images pass through {folder} on this machine: is there room? TMPDIR names another folder"
+    return f"{error}; {cure}; the server has what it had"
 
 
 def _ended(*_: object) -> None:

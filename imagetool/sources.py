@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +13,9 @@ LABEL = "blockchain-dao.sources"
 """The image's label with the whole digest."""
 CERTIFICATE = "company-ca.crt"
 """Where a proxy has certificates of its own: it goes along, and is nobody's source."""
+_FILES = ("Dockerfile", "VERSION", "export_data.sh", "import_data.sh", "requirements.txt")
+_PROGRAM = "standin"
+"""The package: its modules are the image's; what a Finder or an editor leaves beside them isn't."""
 _HEX = 12
 _LONG_AGO = 315_532_800
 """1980-01-01: a copy of the sources, checked out another day, is the same."""
@@ -37,7 +39,7 @@ def digest(folder: str | Path) -> str:
 def write_context(folder: str | Path, out: IO[bytes]) -> None:
     """Writes what Docker builds of as a tar, byte for byte the same for the same sources."""
     base = Path(folder)
-    given = list(_sources(base))
+    given = _sources(base)
     if (base / CERTIFICATE).is_file():
         given.append((CERTIFICATE, base / CERTIFICATE))
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
@@ -48,21 +50,11 @@ def write_context(folder: str | Path, out: IO[bytes]) -> None:
             archive.addfile(entry, io.BytesIO(content))
 
 
-def _sources(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The Dockerfile and what .dockerignore lets in (its lines with a `!`), by name."""
-    allowed = [line[1:].strip() for line in _lines(folder / ".dockerignore") if line.startswith("!")]
-    names: set[str] = {"Dockerfile"}
-    for one in allowed:
-        path = folder / one
-        inside = path.rglob("*") if path.is_dir() else [path]
-        names |= {str(found.relative_to(folder).as_posix()) for found in inside if found.is_file()}
-    for name in sorted(names):
-        if name != CERTIFICATE and "__pycache__" not in Path(name).parts:
-            yield name, folder / name
-
-
-def _lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8").splitlines()
+def _sources(folder: Path) -> list[tuple[str, Path]]:
+    """What the Dockerfile copies and what is in everybody's clone: by name, so that a stray file changes no tag."""
+    modules = [path.relative_to(folder) for path in (folder / _PROGRAM).rglob("*.py")]
+    names = {*_FILES, *(path.as_posix() for path in modules if not any(part.startswith(".") for part in path.parts))}
+    return [(name, folder / name) for name in sorted(names) if (folder / name).is_file()]
 
 
 def _mode(path: Path) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from plan.catalog import STAND_IN_IMAGE
@@ -16,6 +18,8 @@ STAND_IN = "stand-in"
 """The name of the stand-in's image among the plan's."""
 _LONGEST_TAG = 128
 _HEX = 12
+_LONGEST_NAME = 63
+"""As hostctl takes them."""
 
 
 def images_plan(settings: Settings, stand_in_image: str) -> ImagesPlan:
@@ -75,25 +79,34 @@ def images_of(plan: EnvironmentPlan) -> tuple[ImagePlan, ...]:
 
 def _named(plan: EnvironmentPlan, users: dict[str, list[ServicePlan]]) -> Iterator[ImagePlan]:
     """A new version keeps its image's name: previews show a change, not one that goes and one that comes."""
-    taken: set[str] = {STAND_IN}
+    slugs = {image: _slug(image) for image in users if image != plan.images.stand_in}
+    count = Counter([STAND_IN, *slugs.values()])
     for image in sorted(users):
-        ours = image == plan.images.stand_in
-        base = _slug(image)
-        name, count = STAND_IN if ours else base, 1
-        while name in taken and not ours:
-            count += 1
-            name = f"{base}-{count}"
-        taken.add(name)
         first = users[image][0] if users[image] else None
+        slug = slugs.get(image, STAND_IN)
+        shared = image in slugs and count[slug] > 1
         reference = first.reference if first else image
         yield ImagePlan(
-            name=name,
+            name=_beside_others(slug, users[image]) if shared else slug,
             source=first.image_from if first else plan.images.stand_in_from,
             reference=reference,
             run_as=image,
             digest=reference[reference.find("@") + 1 :] if "@" in reference else "",
             keys=tuple(service.key for service in users[image]),
         )
+
+
+def _beside_others(slug: str, users: list[ServicePlan]) -> str:
+    """Where several images have one slug, each is told by who runs it: no other image's change renames it.
+
+    By the alphabet, as what services need changes their order. No slug has two hyphens in a row.
+    """
+    service = min(user.name for user in users)
+    name = f"{slug}--{service}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    short = hashlib.sha256(service.encode()).hexdigest()[:_HEX]
+    return f"{slug[: _LONGEST_NAME - _HEX - 2]}--{short}"
 
 
 def _slug(image: str) -> str:

@@ -1,5 +1,7 @@
 """Programs that tests need, from Debian's packages: the tests install them where they may, as root on Debian.
 
+`python3 -m tests.packages` installs all of them, before `make test` and in CI: a test that only looks whether a program
+is there finds it then. Standard library only, so that the system's own Python runs it before anything is installed.
 No service is started by an installation, and two tests may ask at the same time.
 """
 
@@ -11,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 #: Seconds for apt-get.
@@ -19,34 +21,76 @@ INSTALL_SECONDS = 900.0
 POLICY = Path("/usr/sbin/policy-rc.d")
 LOCK = Path("/tmp/blockchain-dao-packages.lock")
 
+WORKSHOP = {"git": "git", "make": "make", "zsh": "zsh", "ssh-agent": "openssh-client", "lsof": "lsof"}
+"""What unit tests drive; as in all of these: program -> package."""
+SSHD = {"sshd": "openssh-server", "ssh-agent": "openssh-client"}
+DATABASES = {"mariadbd": "mariadb-server", "redis-server": "redis-server", "initdb": "postgresql"}
+NAMESPACES = {"ip": "iproute2", "iptables": "iptables"}
+DOCKER = {"dockerd": "docker.io"}
+REGISTRY = {**DOCKER, **SSHD, "docker-registry": "docker-registry"}
+LAB = {**DOCKER, "debootstrap": "debootstrap", "ssh": "openssh-client", "ssh-agent": "openssh-client", "ip": "iproute2"}
+ALONE = {"docker-compose": "docker-compose", "openssl": "openssl"}
+"""What single tests of the tier host look for."""
+EVERYTHING = {**WORKSHOP, **DATABASES, **NAMESPACES, **REGISTRY, **LAB, **ALONE}
+
 
 def program(name: str) -> str | None:
-    """The path of a program: PATH, or where servers' programs are."""
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin")
+    """The path of a program: PATH, where servers' programs are, or the newest PostgreSQL's own folder."""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin")
+    if found:
+        return found
+    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
+    return str(versions[-1]) if versions else None
 
 
-def ensure(needs: Mapping[str, str], find: Callable[[str], str | None] = program) -> str | None:
+def missing(needs: Mapping[str, str]) -> list[str]:
+    """The packages (program -> package) whose program isn't there, each once."""
+    return list(dict.fromkeys(package for name, package in needs.items() if program(name) is None))
+
+
+def why_not() -> str | None:
+    """Why nothing can be installed on this machine; None when it can."""
+    if sys.platform != "linux" or shutil.which("apt-get") is None:
+        return "this is no Debian to install them on"
+    return "only root can install them" if os.geteuid() != 0 else None
+
+
+def ensure(needs: Mapping[str, str]) -> str | None:
     """Install the packages (program -> package) whose program isn't there.
 
     None when all are there then, else why they are not: a reason for which tests that need them don't run.
     """
-
-    def missing() -> list[str]:
-        return [package for name, package in needs.items() if find(name) is None]
-
-    absent = missing()
+    absent = missing(needs)
     if not absent:
         return None
-    if sys.platform != "linux" or shutil.which("apt-get") is None:
-        return f"{', '.join(absent)} not installed, and this is no Debian to install them on"
-    if os.geteuid() != 0:
-        return f"{', '.join(absent)} not installed, and only root can install them"
+    if reason := why_not():
+        return f"{', '.join(absent)} not installed, and {reason}"
     with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        absent = missing()
+        absent = missing(needs)
         reason = _install(absent) if absent else None
-    left = missing()
-    return reason or (f"{', '.join(left)} not there after apt-get install" if left else None)
+    left = missing(needs)
+    if not left:
+        return None
+    return reason or f"{', '.join(left)} not there after apt-get install"
+
+
+def main() -> int:
+    """Installs everything that tests need. Exit code 1 where it should have worked and didn't."""
+    absent = missing(EVERYTHING)
+    if not absent:
+        print("programs for the tests: all there")
+        return 0
+    able = why_not() is None
+    print(f"programs for the tests: {', '.join(absent)} missing{'; installing' * able}", flush=True)
+    # One after the other where all at once fails: a package that a release lacks takes no other one's tests away.
+    reason = ensure(EVERYTHING)
+    if reason and able:
+        reasons = [ensure({name: package}) for name, package in EVERYTHING.items()]
+        reason = "; ".join(dict.fromkeys(one for one in reasons if one))
+    if reason:
+        print(f"programs for the tests: {reason}; the tests that need them say so", file=sys.stderr)
+    return 1 if reason and able else 0
 
 
 def _install(packages: list[str]) -> str | None:
@@ -86,3 +130,7 @@ def _no_service_starts() -> Iterator[None]:
         else:
             POLICY.write_bytes(before)
             POLICY.chmod(mode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import moved
 import stackfiles
 from stackfiles import LOCAL_PASSPHRASE, ROOT
 
@@ -231,6 +232,13 @@ def main(arguments: list[str]) -> int:
         raise Refused(str(bad)) from None
 
 
+def tell_if_moved(stack: str, verb: str, env: dict[str, str]) -> None:
+    """What neither engine can say: a resource is updated in its new place, and its old one isn't theirs any more."""
+    told = moved.notice(stack, env) if verb in ("up", "preview") else ""
+    if told:
+        print(told)
+
+
 def run(arguments: list[str]) -> int:
     verb = arguments[0] if arguments else ""
     if verb not in VERBS:
@@ -257,11 +265,13 @@ def run(arguments: list[str]) -> int:
         hint = "" if stackfiles.find_cli(env) else " (no pulumi on PATH; `make pulumi` installs it)"
         print(f"engine: standalone{hint}", file=says)
         refuse_others(stack, engine, owner_told(owner))
+        tell_if_moved(stack, verb, env)
         run_standalone(verb, stack, ["--json", *more] if verb == "outputs" else more, env)
     cli = Cli(path, stack, env)
     version = cli.version()
     print(f"engine: pulumi {version.communicate()[0].strip()} ({path})", file=says)
     refuse_others(stack, engine, owner_told(owner))
+    tell_if_moved(stack, verb, env)
     return cli.run(verb, more)
 
 

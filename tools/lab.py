@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.lab.host import LabHost
 
 NAME = "make"
+PREFIX = "blockchain-dao:"
 KINDS = ("tencent", "alibaba")
 
 
@@ -58,13 +59,20 @@ def about(host: LabHost) -> str:
     """What a person needs to go there, by hand and with the stack."""
     key = host.keys.path.relative_to(ROOT)
     logins = ", ".join(f"{name} {user} / {password}" for name, (user, password) in sorted(host.admins.items()))
+    # Production refuses a chain's placeholder: any other endpoint will do, as nothing asks it.
+    chain = "chain_settings: {huawei: {endpoint: 'https://bcs.example:8080', chain_id: bcs-production}}"
+    more = f"\n                {PREFIX}{chain}" if host.kind == "alibaba" else ""
     return f"""\
 {host.kind}: {host.address}
   by hand   ssh -i {key} {host.user}@{host.address}     (or -p {host.local_port} {host.user}@127.0.0.1)
-  stack     in Pulumi.{host.kind}.yaml, under blockchain-dao:host
+  stack     in Pulumi.{host.kind}.yaml, under {PREFIX}host
                 address: {host.address}
                 host_key: {host.host_key}
-            and blockchain-dao:allow_stand_in: true
+            and beside it
+                {PREFIX}allow_stand_in: true
+                {PREFIX}images: {{stand_in: push}}{more}
+  secrets   the passwords below, of the databases that Pulumi.{host.kind}.yaml names:
+            `make encrypt STACK={host.kind}` asks for each, and prints what to put under {PREFIX}secrets
   then      make up STACK={host.kind} SSH_KEY_FILE={key}
   logins    {logins}
 """

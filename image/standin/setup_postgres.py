@@ -44,6 +44,17 @@ WHERE d.datname = :database AND r.rolname = :role"""
 _EVERYBODY_CONNECTS = """
 SELECT 1 FROM pg_catalog.pg_database WHERE datname = :database AND (datacl IS NULL OR EXISTS (
     SELECT 1 FROM pg_catalog.aclexplode(datacl) a WHERE a.grantee = 0 AND a.privilege_type = 'CONNECT'))"""
+_NEVER_CLOSED = """
+SELECT 1 FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
+WHERE d.datname = :database AND d.datacl IS NULL AND r.rolname = CURRENT_USER"""
+# What PostgreSQL itself puts into a database has a lower number.
+_ANYTHING_INSIDE = """
+SELECT 1 FROM pg_catalog.pg_class WHERE oid >= 16384 UNION ALL
+SELECT 1 FROM pg_catalog.pg_namespace WHERE oid >= 16384 UNION ALL
+SELECT 1 FROM pg_catalog.pg_proc WHERE oid >= 16384 UNION ALL
+SELECT 1 FROM pg_catalog.pg_type WHERE oid >= 16384 UNION ALL
+SELECT 1 FROM pg_catalog.pg_extension WHERE oid >= 16384 UNION ALL
+SELECT 1 FROM pg_catalog.pg_largeobject_metadata WHERE oid >= 16384"""
 _MAY_CREATE = """
 SELECT pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE') FROM pg_catalog.pg_roles r, pg_catalog.pg_namespace n
 WHERE r.rolname = :role AND n.nspname = 'public'"""
@@ -61,7 +72,8 @@ def set_up(target: Target, wanted: Setup, timeout: float, done: Done) -> str:
         role = _Role(admin, wanted, target)
         role.make(done)
         for name in wanted.databases:
-            _database(admin, name, done)
+            if _database(admin, name, done):
+                _close(admin, wanted, target, name, timeout, done)
             if not role.foreign:
                 role.grant(name, timeout)
         version = role.login(timeout, done)
@@ -163,15 +175,33 @@ class _Role:
         return version
 
 
-def _database(admin: Connection, name: str, done: Done) -> None:
-    """Makes the database, for its own users only; one that is there keeps who may connect."""
+def _database(admin: Connection, name: str, done: Done) -> bool:
+    """Makes the database, for its own users only; gives whether it was there, and open to everybody."""
     if ask(admin, "SELECT 1 FROM pg_catalog.pg_database WHERE datname = :name", name=name):
-        if ask(admin, _EVERYBODY_CONNECTS, database=name):
-            done.notices.append(f"every user of this server may connect to database {name}, which was there before")
-        return
+        return bool(ask(admin, _EVERYBODY_CONNECTS, database=name))
     ask(admin, f"CREATE DATABASE {identifier(name)}")
     done.created.append(f"database {name}")
-    ask(admin, f"REVOKE ALL ON DATABASE {identifier(name)} FROM PUBLIC")
+    ask(admin, _closing(name))
+    return False
+
+
+def _close(admin: Connection, wanted: Setup, target: Target, name: str, timeout: float, done: Done) -> None:
+    """One that is there keeps who may connect, unless a run of ours was cut off before it closed it."""
+    if ask(admin, _NEVER_CLOSED, database=name):
+        inside = _admin(target, wanted, timeout, name)
+        try:
+            empty = not ask(inside, _ANYTHING_INSIDE)
+        finally:
+            postgres.close(inside)
+        if empty:
+            ask(admin, _closing(name))
+            done.changed.append(f"database {name}, which was empty: closed to other users")
+            return
+    done.notices.append(f"every user of this server may connect to database {name}, which was there before")
+
+
+def _closing(name: str) -> str:
+    return f"REVOKE ALL ON DATABASE {identifier(name)} FROM PUBLIC"
 
 
 def _prove(admin: Connection, wanted: Setup, target: Target, timeout: float, done: Done) -> None:

@@ -18,6 +18,9 @@ COMMANDS = ("+@all", "-@admin", "-@dangerous", "-scan", "-randomkey", "+info")
 NOT_OURS = "blockchain-dao/not-ours"
 """A key that has none of our prefixes: the user must not be let near it."""
 _CHANNELS_SINCE = (6, 2)
+_FUNCTIONS_SINCE = (7,)
+NO_FUNCTIONS = "-function"
+"""One library of functions is everybody's, and Redis calls what deletes or replaces it not dangerous. FCALL stays."""
 _FEW = 5
 
 
@@ -37,11 +40,12 @@ def set_up(target: Target, wanted: Setup, timeout: float, done: Done) -> str:
         admin.close()
 
 
-def rules(prefixes: tuple[str, ...], channels: bool) -> list[str]:
-    """What the user may do, as ACL SETUSER takes it."""
+def rules(prefixes: tuple[str, ...], version: tuple[int, ...]) -> list[str]:
+    """What the user may do, as ACL SETUSER of that version takes it."""
     keys = [f"~{glob(prefix)}*" for prefix in prefixes]
-    spoken = ["resetchannels", *(f"&{glob(prefix)}*" for prefix in prefixes)] if channels else []
-    return ["resetkeys", *keys, *spoken, "-@all", *COMMANDS]
+    spoken = ["resetchannels", *(f"&{glob(prefix)}*" for prefix in prefixes)] if version >= _CHANNELS_SINCE else []
+    without = [NO_FUNCTIONS] if version >= _FUNCTIONS_SINCE else []
+    return ["resetkeys", *keys, *spoken, "-@all", *COMMANDS, *without]
 
 
 def glob(prefix: str) -> str:
@@ -101,7 +105,7 @@ class _User:
 
     def __init__(self, admin: Any, wanted: Setup, target: Target, version: str) -> None:
         self._admin, self._wanted, self._target = admin, wanted, target
-        self._rules = rules(wanted.prefixes, _number(version) >= _CHANNELS_SINCE)
+        self._rules = rules(wanted.prefixes, _number(version))
         # Its hash, so that the password itself reaches no command (and no MONITOR).
         self._password = "#" + hashlib.sha256(target.password.encode()).hexdigest()
         self._foreign: list[str] = []

@@ -38,20 +38,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _program(name: str) -> str | None:
-    """The path of a server program: PATH, /usr/sbin, or the newest PostgreSQL's own folder."""
-    found = packages.program(name)
-    if found:
-        return found
-    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
-    return str(versions[-1]) if versions else None
-
-
 @functools.cache
 def ensure_installed() -> str | None:
     """Installs what is missing; None when all three servers are there, else the reason why they are not."""
-    needs = {"mariadbd": "mariadb-server", "redis-server": "redis-server", "initdb": "postgresql"}
-    return packages.ensure(needs, _program)
+    return packages.ensure(packages.DATABASES)
 
 
 @dataclass
@@ -153,9 +143,9 @@ def redis(port: int = 0, password: str = "") -> Iterator[Server]:
         ]
         lines += [f"requirepass {password}"] if password else []
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        client = [_program("redis-cli") or "redis-cli", "-h", "127.0.0.1", "-p", str(number), "PING"]
+        client = [packages.program("redis-cli") or "redis-cli", "-h", "127.0.0.1", "-p", str(number), "PING"]
         return Server(
-            "redis", number, "", password, [_program("redis-server") or "redis-server", str(config)], folder,
+            "redis", number, "", password, [packages.program("redis-server") or "redis-server", str(config)], folder,
             lambda: _run(client),
         )  # fmt: skip
 
@@ -177,7 +167,7 @@ def mariadb(port: int = 0, password: str = "") -> Iterator[Server]:
             shutil.chown(folder, "mysql", "mysql")
             shutil.chown(data, "mysql", "mysql")
         _checked(
-            [_program("mariadb-install-db") or "mariadb-install-db", "--no-defaults", f"--datadir={data}",
+            [packages.program("mariadb-install-db") or "mariadb-install-db", "--no-defaults", f"--datadir={data}",
              "--auth-root-authentication-method=normal", "--skip-test-db", *owner],
             "mariadb-install-db",
         )  # fmt: skip
@@ -186,7 +176,7 @@ def mariadb(port: int = 0, password: str = "") -> Iterator[Server]:
         init.chmod(0o644)
         sock = folder / "s"
         command = [
-            _program("mariadbd") or "mariadbd", "--no-defaults", *owner, f"--datadir={data}",
+            packages.program("mariadbd") or "mariadbd", "--no-defaults", *owner, f"--datadir={data}",
             f"--port={number}", "--bind-address=127.0.0.1", f"--socket={sock}",
             f"--pid-file={folder / 'pid'}",
             f"--init-file={init}",
@@ -196,7 +186,7 @@ def mariadb(port: int = 0, password: str = "") -> Iterator[Server]:
         options = folder / "client.cnf"
         options.write_text(f"[client]\nuser=root\npassword={password}\n", encoding="utf-8")
         options.chmod(0o600)
-        query = [_program("mariadb") or "mariadb", f"--defaults-file={options}", "--protocol=tcp", "-h",
+        query = [packages.program("mariadb") or "mariadb", f"--defaults-file={options}", "--protocol=tcp", "-h",
         "127.0.0.1",
                  "-P", str(number), "-e", "SELECT 1"]  # fmt: skip
         return Server("mysql", number, "root", password, command, folder, lambda: _run(query))
@@ -217,16 +207,16 @@ def postgres(port: int = 0, password: str = "") -> Iterator[Server]:
         secret.write_text((password or "unused") + "\n", encoding="utf-8")
         secret.chmod(0o644)
         _checked(
-            [*prefix, _program("initdb") or "initdb", "-D", str(data), "-U", "postgres", f"--pwfile={secret}",
+            [*prefix, packages.program("initdb") or "initdb", "-D", str(data), "-U", "postgres", f"--pwfile={secret}",
              f"--auth={'scram-sha-256' if password else 'trust'}", "--no-sync"],
             "initdb",
         )  # fmt: skip
         secret.unlink()
         command = [
-            *prefix, _program("postgres") or "postgres", "-D", str(data), "-p", str(number),
+            *prefix, packages.program("postgres") or "postgres", "-D", str(data), "-p", str(number),
             "-h", "127.0.0.1", "-k", str(folder), "-c", "shared_buffers=16MB", "-c", "fsync=off",
         ]  # fmt: skip
-        asks = [_program("pg_isready") or "pg_isready", "-h", "127.0.0.1", "-p", str(number), "-q"]
+        asks = [packages.program("pg_isready") or "pg_isready", "-h", "127.0.0.1", "-p", str(number), "-q"]
         return Server("postgres", number, "postgres", password, command, folder, lambda: _run(asks))
 
     with _running(make) as server:

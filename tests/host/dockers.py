@@ -20,6 +20,7 @@ import pytest
 from hostctl import pack
 from hostctl.layout import Layout, write_json
 from plan.render import host_definition
+from tests import packages
 from tests.plan.stacks import plan_of
 from tests.ports import free_ports
 
@@ -27,29 +28,14 @@ ROOT = Path(__file__).parents[2]
 MB = 1_000_000
 USER, PASSWORD = "puller", "s3cret-passw0rd!"
 _HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuu3ymH6IuaoylTfPdXW4DItoAAiTJSjM2\n"
-NEEDED = {"dockerd": "docker.io", "docker-registry": "docker-registry", "sshd": "openssh-server"}
 
 
 def need_docker() -> None:
     """Debian's packages; installed when we may, else the tests don't run and say why."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin"
-    missing = [package for program, package in NEEDED.items() if shutil.which(program, path=path) is None]
     if os.geteuid() != 0:
         pytest.skip("a Docker daemon of one's own takes root")
-    if not missing:
-        return
-    if not shutil.which("apt-get"):
-        pytest.skip(f"{', '.join(missing)} can't be installed: no apt-get")
-    done = subprocess.run(
-        ["apt-get", "install", "-y", "--no-install-recommends", *missing],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-    )
-    if done.returncode:
-        pytest.skip(f"{', '.join(missing)} can't be installed: {done.stderr.strip().splitlines()[-1:]}")
+    if reason := packages.ensure(packages.REGISTRY):
+        pytest.skip(reason)
 
 
 class Daemon:

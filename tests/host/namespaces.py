@@ -13,7 +13,6 @@ import contextlib
 import ctypes
 import functools
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,9 +21,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.host import databases
+from tests import packages
 
-NEEDED = {"ip": "iproute2", "iptables": "iptables"}
 SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 BRIDGE = "br-0123456789ab"
 HOST, GATEWAY, BOX = "10.99.0.1", "172.28.84.1", "172.28.84.2"
@@ -44,28 +42,15 @@ def why_not() -> str | None:
         return "no Linux: network namespaces are its own"
     if os.geteuid() != 0:
         return "only root can make network namespaces"
-    missing = [package for program, package in NEEDED.items() if shutil.which(program, path=SBIN) is None]
-    if missing:
-        if shutil.which("apt-get") is None:
-            return f"{', '.join(missing)} not installed, and this is no Debian to install them on"
-        reason = install(missing)
-        if reason:
-            return reason
+    reason = packages.ensure(packages.NAMESPACES)
+    if reason:
+        return reason
     name = f"fw-{os.getpid()}-probe"
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode:
         return f"no network namespaces here: {made.stderr.strip()}"
     subprocess.run(["ip", "netns", "del", name], check=True)
     return None
-
-
-def install(packages: list[str]) -> str | None:
-    """Installs packages by apt-get; None when it went well, else why it didn't."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    waits = ["-o", "DPkg::Lock::Timeout=300"]
-    with databases._no_service_starts():
-        databases._apt(["apt-get", "update", "-q", *waits], environment)
-        return databases._apt(["apt-get", "install", "-yq", "--no-install-recommends", *waits, *packages], environment)
 
 
 @dataclass

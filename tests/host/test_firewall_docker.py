@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import packages
 from tests.host import namespaces
 from tests.host.firewall_world import SSH, chains_of_ours, hostctl
 from tests.host.namespaces import FAR, HOST, HOST6, NEAR, NEAR6, World
@@ -76,19 +76,17 @@ class Docker:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """An image with busybox in it and nothing else, as `docker import` takes it."""
-    reason = namespaces.why_not()
-    if reason is None and shutil.which("dockerd", path=namespaces.SBIN) is None:
-        reason = namespaces.install(["docker.io"]) if shutil.which("apt-get") else "no dockerd here, and no Debian"
+    reason = namespaces.why_not() or packages.ensure(packages.DOCKER)
     if reason:
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("busybox")
     got = subprocess.run(
         ["apt-get", "download", "busybox-static"], cwd=folder, capture_output=True, text=True, check=False
     )
-    packages = list(folder.glob("*.deb"))
-    if not packages:
+    found = list(folder.glob("*.deb"))
+    if not found:
         pytest.skip(f"no busybox-static from apt-get: {got.stderr.strip()}")
-    subprocess.run(["dpkg", "-x", packages[0], folder / "root"], check=True)
+    subprocess.run(["dpkg", "-x", found[0], folder / "root"], check=True)
     return subprocess.run(["tar", "-C", folder / "root", "-c", "bin"], capture_output=True, check=True).stdout
 
 

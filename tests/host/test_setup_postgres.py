@@ -153,6 +153,48 @@ def test_what_is_in_postgres_already_stays(pg: Server) -> None:
             user.rows("SELECT * FROM t")
 
 
+def test_a_postgres_database_that_a_cut_run_left_open_is_closed(pg: Server) -> None:
+    with Admin(pg) as admin:
+        admin.rows("CREATE DATABASE blockchain")
+        admin.rows("CREATE ROLE stranger LOGIN PASSWORD 'stranger-1'")
+    answer = without_version(set_up(pg))
+    assert answer["changed"] == ["database blockchain, which was empty: closed to other users"]
+    assert answer["notices"] == []
+    with pytest.raises(Refused, match="permission denied for database"):
+        login(pg, "stranger-1", "stranger", "blockchain")
+    assert without_version(set_up(pg)) == made()
+
+
+@pytest.mark.parametrize(
+    "statement", ["ALTER DATABASE blockchain OWNER TO stranger", "GRANT CONNECT ON DATABASE blockchain TO stranger"]
+)
+def test_somebody_elses_open_postgres_database_stays_open(pg: Server, statement: str) -> None:
+    with Admin(pg) as admin:
+        admin.rows("CREATE DATABASE blockchain")
+        admin.rows("CREATE ROLE stranger LOGIN PASSWORD 'stranger-1'")
+        admin.rows(statement)
+    answer = set_up(pg)
+    assert answer["changed"] == []
+    assert answer["notices"] == ["every user of this server may connect to database blockchain, which was there before"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE SCHEMA theirs",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE TYPE mood AS ENUM ('ok')",
+        "SELECT lo_create(0)",
+    ],
+)
+def test_whatever_is_in_it_a_postgres_database_is_not_empty(pg: Server, statement: str) -> None:
+    with Admin(pg) as admin:
+        admin.rows("CREATE DATABASE blockchain")
+    with Admin(pg, "blockchain") as admin:
+        admin.rows(statement)
+    assert set_up(pg)["changed"] == []
+
+
 def test_a_table_for_everybody_in_another_postgres_database_is_said(pg: Server) -> None:
     with Admin(pg) as admin:
         admin.rows("CREATE DATABASE open")

@@ -78,6 +78,28 @@ def test_redis_is_set_up_once(redis: Server) -> None:
     assert admin.get("other:x") == b"secret"
 
 
+LIBRARY = "#!lua name=theirs\nredis.register_function('answer', function() return 42 end)"
+
+
+def test_functions_are_everybodys_and_stay(redis: Server) -> None:
+    admin = redis_client(redis, "", redis.password)
+    if int(admin.info("server")["redis_version"].partition(".")[0]) < 7:
+        pytest.skip("functions came with Redis 7")
+    admin.function_load(LIBRARY)
+    set_up_redis(redis)
+    user = redis_client(redis, "blockchain", PASSWORD)
+    for command in (
+        ["FUNCTION", "LOAD", "REPLACE", LIBRARY.replace("42", "13")],
+        ["FUNCTION", "DELETE", "theirs"],
+        ["FUNCTION", "FLUSH"],
+        ["FUNCTION", "LIST"],
+    ):
+        with pytest.raises(Refused, match="no permissions"):
+            redisdb.told(lambda command=command: user.execute_command(*command))
+    assert admin.fcall("answer", 0) == 42
+    assert without_version(set_up_redis(redis))["notices"] == [LOST]  # a second run takes the user for ours
+
+
 def test_redis_password_is_rotated(redis: Server) -> None:
     set_up_redis(redis)
     assert set_up_redis(redis, password=SECOND)["changed"] == ["password of user blockchain"]

@@ -44,7 +44,7 @@ for entry in json.loads(Path("spec.json").read_text()):
 
 def need_sshd() -> None:
     """Debian's openssh-server; installed when we may, else the tests don't run and say why."""
-    reason = packages.ensure({"sshd": "openssh-server", "ssh-agent": "openssh-client"})
+    reason = packages.ensure(packages.SSHD)
     if reason:
         pytest.skip(reason)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hostctl import images
+from hostctl.context import Context
 from hostctl.definitions import parse_image
 from hostctl.errors import BadInput
 from hostctl.image_pull import at_mirror, parse, why
@@ -62,6 +65,37 @@ def test_what_a_refused_pull_means(said: str, meaning: str) -> None:
     text = why(said, True)
     assert meaning in text
     assert said in text  # Docker's own words too
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    made = Context(str(tmp_path / "root"), "test")
+    made.layout.make()
+    return made
+
+
+def remember(context: Context, name: str, image: str, brought: bool) -> bool:
+    """Whether it is ours then."""
+    return images.remember(context, name, image, f"sha256:{image}", brought, None)["ours"]
+
+
+def test_what_we_brought_is_ours_under_another_name_too(context: Context) -> None:
+    """The plan may name it otherwise, for example when a second image of its repository comes."""
+    assert remember(context, "app", "team/app:1", brought=True)
+    assert remember(context, "app--identity-service", "team/app:1", brought=False)
+    assert not remember(context, "theirs", "other/app:1", brought=False)
+    assert not remember(context, "theirs--identity-service", "other/app:1", brought=False)
+
+
+def test_a_way_back_to_what_we_brought_keeps_it_ours(context: Context) -> None:
+    assert remember(context, "app", "team/app:1", brought=True)
+    assert remember(context, "app", "team/app:2", brought=True)
+    assert remember(context, "app", "team/app:1", brought=False)
+
+
+def test_a_name_that_is_another_image_by_now_is_somebody_elses(context: Context) -> None:
+    assert remember(context, "app", "team/app:1", brought=True)
+    assert not images.remember(context, "app", "team/app:1", "sha256:other", False, None)["ours"]
 
 
 def definition(**changes: Any) -> bytes:

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +87,10 @@ def mask(folder: Path) -> None:
         path.chmod(path.stat().st_mode & 0o700)
 
 
-@pytest.mark.parametrize("change", [append("company-ca.crt"), append("README.md"), pyc, dates, mask])
+STRAYS = [".DS_Store", "standin/.DS_Store", "standin/app.py~", "standin/._app.py", "standin/notes.txt", "VERSION.orig"]
+
+
+@pytest.mark.parametrize("change", [*map(append, ["company-ca.crt", "README.md", *STRAYS]), pyc, dates, mask])
 def test_it_stays_with_everything_else(copy: Path, change: Callable[[Path], None]) -> None:
     before, bytes_before = digest(copy), context(copy)
     change(copy)
@@ -108,6 +112,25 @@ def test_the_context_has_what_the_dockerfile_copies(copy: Path) -> None:
     for word in " ".join(copied).split():
         wanted = word.replace("[t]", "t")
         assert any(name == wanted or name.startswith(f"{wanted}/") for name in names), word
+
+
+def test_every_file_of_git_that_the_dockerfile_copies_is_a_source() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z", "."], cwd=IMAGE, capture_output=True, text=True, check=True)
+    tracked = set(listed.stdout.split("\0")) - {""}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (IMAGE / "Dockerfile").read_text(), re.MULTILINE)
+    words = tuple(" ".join(copied).split())
+    wanted = {"Dockerfile"} | {
+        name for name in tracked if name in words or name.startswith(tuple(f"{w}/" for w in words))
+    }
+    with tarfile.open(fileobj=io.BytesIO(context(IMAGE))) as archive:
+        assert set(archive.getnames()) - {"company-ca.crt"} == wanted
+
+
+def test_a_build_by_hand_gets_the_same_files() -> None:
+    lines = (IMAGE / ".dockerignore").read_text().splitlines()
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    with tarfile.open(fileobj=io.BytesIO(context(IMAGE))) as archive:
+        assert {name.partition("/")[0] for name in archive.getnames()} <= let_in | {"Dockerfile"}
 
 
 def test_a_laptops_plan_keeps_the_plain_name() -> None:

@@ -23,13 +23,6 @@ LOG = Path("/var/log/blockchain-dao-lab-dockerd.log")
 PID_FILE = Path("/run/blockchain-dao-lab-dockerd.pid")
 START_SECONDS = 60.0
 DAEMON = ["dockerd"]
-NEEDS = {
-    "dockerd": "docker.io",
-    "debootstrap": "debootstrap",
-    "ssh": "openssh-client",
-    "ssh-agent": "openssh-client",
-    "ip": "iproute2",
-}
 
 
 class LabError(AssertionError):
@@ -67,7 +60,7 @@ def why_not() -> str | None:
         return "the lab's servers need a Linux machine"
     if os.geteuid() != 0:
         return "the lab's servers need root (Docker, mounts)"
-    return packages.ensure(NEEDS) or _start_docker() or _enough()
+    return packages.ensure(packages.LAB) or _start_docker() or _enough()
 
 
 def _enough() -> str | None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostctl.definitions import NAME
 from plan.images import images_of
 from plan.load import load_plan
 from plan.render import definitions, image_definition, image_delivery
@@ -91,14 +92,29 @@ def test_a_new_version_keeps_its_images_name() -> None:
         assert {one.name for one in images_of(server(image(f"r.example/id:{version}")))} == {"stand-in", "id"}
 
 
+def names_of(plan: Any) -> dict[str, str]:
+    return {one.run_as: one.name for one in images_of(plan)}
+
+
 def test_images_of_one_repository_have_names_of_their_own() -> None:
     both = server(image("r.example/id:1"), put("services.blockchain-auth.image", "r.example/id:2"))
-    assert sorted(one.name for one in images_of(both)) == ["id", "id-2", "stand-in"]
+    assert sorted(names_of(both).values()) == ["id--blockchain-auth", "id--identity-service", "stand-in"]
     named_so = server(image("r.example/stand-in:1"))
-    assert {one.run_as: one.name for one in images_of(named_so)} == {
-        STAND_IN: "stand-in",
-        "r.example/stand-in:1": "stand-in-2",
-    }
+    assert names_of(named_so) == {STAND_IN: "stand-in", "r.example/stand-in:1": "stand-in--identity-service"}
+
+
+def test_a_new_version_renames_no_other_image_of_its_repository() -> None:
+    auth = put("services.blockchain-auth.image", "team/app:2.0")
+    before, after = (names_of(server(image(f"team/app:{version}"), auth)) for version in ("1.0", "3.0"))
+    assert before["team/app:2.0"] == after["team/app:2.0"]
+    assert before["team/app:1.0"] == after["team/app:3.0"]
+
+
+def test_a_name_is_no_longer_than_hostctl_takes_it() -> None:
+    plan = server(image(f"{'a' * 60}:1"), put("services.blockchain-auth.image", f"{'a' * 60}:2"))
+    made = names_of(plan).values()
+    assert len(set(made)) == 3
+    assert all(NAME.fullmatch(name) for name in made), made
 
 
 names = st.from_regex(
@@ -121,6 +137,7 @@ def test_every_image_has_one_name_and_every_service_its_image(given_: list[Any],
     plan = server(*changes)
     found = images_of(plan)
     assert len({one.name for one in found}) == len(found)
+    assert all(NAME.fullmatch(one.name) for one in found)
     by_name = {one.run_as: one for one in found}
     for service in plan.running:
         one = by_name[service.image]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
 from tests.workshop.conftest import Project
+from tools.engine import LOGINS_AT_ONCE
 
 SHOW = 'echo "status=$? passphrase=${PULUMI_CONFIG_PASSPHRASE-unset} bytecode=${PYTHONDONTWRITEBYTECODE-unset}"'
 
@@ -64,6 +67,34 @@ def test_another_stack_needs_its_own_passphrase(installed: Project, shell: str) 
     assert not installed.calls("pulumi")
     given = source(installed, shell, STACK="tencent", PULUMI_CONFIG_PASSPHRASE="theirs")
     assert "status=0 passphrase=theirs" in given.stdout
+
+
+LIMITS = 'echo "parallel=${PULUMI_PARALLEL-unset} on=${PULUMI_CONTINUE_ON_ERROR-unset}"'
+
+
+def test_a_typed_up_is_as_careful_as_make(installed: Project, shell: str) -> None:
+    installed.with_pulumi()
+    said = [
+        source(installed, shell, LIMITS, **env).stdout.splitlines()[-1]
+        for env in (
+            {"STACK": "tencent", "PULUMI_CONFIG_PASSPHRASE": "theirs"},
+            {"STACK": "local"},
+            {"STACK": "tencent", "PULUMI_CONFIG_PASSPHRASE": "theirs", "PULUMI_PARALLEL": "2"},
+        )
+    ]
+    assert said == [f"parallel={LOGINS_AT_ONCE} on=true", "parallel=unset on=true", "parallel=2 on=true"]
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(shutil.which("pulumi") is None, reason="no `pulumi` on PATH")
+@pytest.mark.parametrize("verb", ["up", "destroy"])
+def test_the_real_cli_reads_what_env_sh_sets(verb: str) -> None:
+    env = {**os.environ, "PULUMI_PARALLEL": "3", "PULUMI_CONTINUE_ON_ERROR": "true", "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    told = subprocess.run(["pulumi", verb, "--help"], env=env, capture_output=True, text=True, timeout=60, check=True)
+    lines = told.stdout.splitlines()
+    for option, value in (("--parallel", "3"), ("--continue-on-error", "true")):
+        (line,) = [line for line in lines if option in line.split()]
+        assert line.endswith(f"(default {value})"), line
 
 
 def test_what_is_missing_is_said(installed: Project, shell: str) -> None:
