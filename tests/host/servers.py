@@ -79,11 +79,11 @@ class Server:
         """The same of everybody else's."""
         return {name: one.same for name, one in self.host.containers().items() if SERVICE not in one.labels}
 
-    def health(self, names: Iterable[str] | None = None) -> dict[str, int]:
+    def health(self, names: Iterable[str] | None = None, path: str = "health") -> dict[str, int]:
         """Service -> the HTTP status of its documented port, asked on the host."""
         ports = {service.name: service.port for service in self.plan().running}
         wanted = list(ports if names is None else names)
-        words = " ".join(f"-o /dev/null http://127.0.0.1:{ports[name]}/health" for name in wanted)
+        words = " ".join(f"-o /dev/null http://127.0.0.1:{ports[name]}/{path}" for name in wanted)
         said = self.host.run(f"curl -s -m 5 {words} -w '%{{http_code}}\\n'", code=None)
         return dict(zip(wanted, map(int, said.split()), strict=True))
 

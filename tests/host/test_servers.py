@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from plan.render import host_files
+from tests.host import traces
 from tests.host.servers import COUNT, ROOT, Server, broken_image
+from tests.host.traces import sql
 from tests.lab.host import LabHost
 from tests.lab.kinds import ADMINS
 from tests.lab.program import has_cli
@@ -59,7 +61,11 @@ def test_bare_to_converged_to_gone(both: list[Server], engine: str, record_prope
     """P2, P3, P5, P7, P9-P11, D5, D16, D20."""
     if engine == "pulumi" and not has_cli():
         pytest.skip("no `pulumi` on PATH")
+    for server in both:
+        server.host.reset(images=True)  # so that `up` brings the stand-in's
+        traces.put_rows(server.host)
     before = [server.foreign() for server in both]
+    images = [traces.images(server.host) for server in both]
     listening = [server.host.run("ss -Hltn | awk '{print $4}' | sort") for server in both]
     cold = at_once(both, "up", engine)
     for server, (said, connections) in zip(both, cold, strict=True):
@@ -78,6 +84,8 @@ def test_bare_to_converged_to_gone(both: list[Server], engine: str, record_prope
             server.host.read(f"{ROOT}/blockchain-{server.stack}.env")
             == (golden / f"blockchain-{server.stack}.env").read_text()
         )  # P4
+        assert_reach(server)
+        assert_left_its_traces(server, images[both.index(server)])
         running = server.same()
         typed = server.type_it()
         assert server.same() == running  # P7
@@ -103,6 +111,85 @@ def test_bare_to_converged_to_gone(both: list[Server], engine: str, record_prope
         assert left <= {"data", "logs", "state"}, left
         assert set(server.host.run(f"ls -A {ROOT}/state").split()) <= {"audit.log", "lock"}
         assert server.host.run("ss -Hltn | awk '{print $4}' | sort") == listening[index]
+        assert traces.images(server.host) == images[index]
+        assert traces.registrations(server.host) == set()
+        assert traces.unit_files(server.host) == set()
+        assert not traces.has_shim(server.host)
+        assert traces.rows(server.host) == [traces.ROW] * 3
+        assert traces.reached(server.host, traces.port_of(server.host, "mysql"))  # as before `up`
+
+
+def assert_reach(server: Server) -> None:
+    """D11: from outside only what is public answers; its neighbours on the host are asked by the health checks."""
+    for name in ("mysql", "postgres", "redis"):
+        assert not traces.reached(server.host, traces.port_of(server.host, name)), name
+    ports = {service.name: (service.port, service.public) for service in server.plan().running}
+    assert {name: traces.reached(server.host, port) for name, (port, _) in ports.items()} == {
+        name: public for name, (_, public) in ports.items()
+    }
+    if server.stack == "tencent":
+        assert ports["blockchain-gateway"] == (8411, True)
+
+
+def assert_left_its_traces(server: Server, images: set[str]) -> None:
+    """What `destroy` must take away is there."""
+    came = traces.images(server.host) - images
+    assert came
+    assert all("blockchain-dao/stand-in:" in image for image in came)
+    assert images <= traces.images(server.host)
+    assert len(traces.unit_files(server.host)) == 2  # the unit, and what starts it at boot
+    assert not traces.has_shim(server.host)  # this server has a docker-compose
+    if server.stack == "alibaba":
+        assert traces.registrations(server.host)
+    assert traces.rows(server.host) == [traces.ROW] * 3
+
+
+OWN_DATABASES = {
+    "mysql": {"blockchain", "blockchain_users", "dao_users", "future_users"},  # the editions' are there, too
+    "postgres": {"blockchain"},
+}
+OWN = {"mysql": "own-Sentinel-mysql $1%", "postgres": "own-Sentinel-postgres $2%"}
+
+
+def test_an_admin_makes_what_the_services_need_and_it_stays(tmp_path: Path, tencent: LabHost) -> None:
+    """D16, D24: a user with its own database only; after `destroy` the database is still there, rows and all."""
+    server = Server(tmp_path, "tencent", tencent)
+    traces.put_rows(tencent)
+    for name, password in OWN.items():
+        user, admins_password = ADMINS[name]
+        server.edit(lambda values, name=name, user=user: values["databases"][name].update(admin=user))
+        server.program.set_secret(f"{name}-admin", admins_password)
+        server.program.set_secret(name, password)
+    said = server.up()
+    wanted = {name: server.plan().database(name) for name in OWN}
+    assert {(one.user, one.database) for one in wanted.values()} == {("blockchain", "blockchain")}
+    assert server.all_healthy()
+    assert set(server.health(path="ready").values()) == {200}
+    assert "user blockchain" in said
+    assert grants(tencent) == OWN_DATABASES
+    for name in OWN:
+        sql(tencent, name, "CREATE TABLE ours (a int); INSERT INTO ours VALUES (42);", "blockchain")
+    assert server.unchanged()
+    server.program.run("destroy")
+    assert server.ours() == {}
+    for name in OWN:
+        assert sql(tencent, name, "SELECT a FROM ours;", "blockchain") == ["42"]
+    assert grants(tencent) == OWN_DATABASES
+    assert traces.rows(tencent) == [traces.ROW] * 3
+
+
+def grants(host: LabHost) -> dict[str, set[str]]:
+    """The databases in which the user may do something of its own; nothing is granted to it elsewhere."""
+    whose = r"FROM information_schema.{} WHERE GRANTEE LIKE '\'blockchain\'@%'"
+    assert sql(host, "mysql", f"SELECT DISTINCT PRIVILEGE_TYPE {whose.format('USER_PRIVILEGES')};") == ["USAGE"]
+    rights = "rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls"
+    assert sql(host, "postgres", f"SELECT {rights} FROM pg_roles WHERE rolname = 'blockchain';") == ["f"]
+    create = "has_database_privilege('blockchain', datname, 'CREATE')"
+    patterns = sql(host, "mysql", f"SELECT DISTINCT TABLE_SCHEMA {whose.format('SCHEMA_PRIVILEGES')};")
+    return {
+        "mysql": {re.sub(r"\\+_", "_", pattern) for pattern in patterns},
+        "postgres": set(sql(host, "postgres", f"SELECT datname FROM pg_database WHERE {create};")),
+    }
 
 
 def test_a_change_is_one_container_and_two_connections_at_most(
