@@ -262,13 +262,13 @@ def test_hostctl_killed_in_the_middle_leaves_nothing(here: Daemon, server: Serve
     nothing_half_way(server)
 
 
-def stand_in(folder: Path, content: str, instructions: str = "FROM scratch\nCOPY program /program\n") -> str:
+def stand_in(folder: Path, content: str, instructions: str = "FROM scratch\nCOPY standin/program.py /program\n") -> str:
     """Sources of a stand-in that is built in a second; its name."""
     folder.mkdir(exist_ok=True)
     (folder / "VERSION").write_text("0.1.0\n")
-    (folder / "program").write_text(content)
+    (folder / "standin").mkdir(exist_ok=True)
+    (folder / "standin/program.py").write_text(content)
     (folder / "Dockerfile").write_text(f"ARG BASE=none\n{instructions}")
-    (folder / ".dockerignore").write_text("*\n!VERSION\n!program\n!company-ca.crt\n")
     return sources.stand_in_image(folder)
 
 
@@ -293,7 +293,7 @@ def test_the_stand_in_is_built_on_the_server_once_for_the_same_sources(
     # A company's certificate goes along and is nobody's source.
     (tmp_path / "image/company-ca.crt").write_text("-----BEGIN")
     assert sources.stand_in_image(tmp_path / "image") == image
-    changed = stand_in(tmp_path / "image", "two", "FROM scratch\nCOPY program company-ca.cr[t] /\n")
+    changed = stand_in(tmp_path / "image", "two", "FROM scratch\nCOPY standin/program.py company-ca.cr[t] /\n")
     assert changed != image
     assert build(here, server, changed, tmp_path / "image")[0] == "built"
     server.docker("create", "--network", "none", "--name", "look", changed, "/x")
@@ -310,7 +310,8 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(here: Daemon, server: Se
 
 
 def test_a_build_leaves_no_stage_of_it_behind(here: Daemon, server: Server, tmp_path: Path) -> None:
-    stages = "FROM scratch AS first\nCOPY program /one\nCOPY program /two\nFROM scratch\nCOPY --from=first /one /one\n"
+    copies = "".join(f"COPY standin/program.py /{name}\n" for name in ("one", "two"))
+    stages = f"FROM scratch AS first\n{copies}FROM scratch\nCOPY --from=first /one /one\n"
     image = stand_in(tmp_path / "image", "one", stages)
     assert build(here, server, image, tmp_path / "image")[0] == "built"
     tops = server.docker("images", "-q", "--no-trunc").stdout.split()
@@ -327,7 +328,7 @@ def test_sources_that_change_while_it_runs_are_not_taken_for_the_planned_ones(
     here: Daemon, server: Server, tmp_path: Path
 ) -> None:
     image = stand_in(tmp_path / "image", "one")
-    (tmp_path / "image/program").write_text("two")
+    (tmp_path / "image/standin/program.py").write_text("two")
     _, said = build(here, server, image, tmp_path / "image", code=1)
     assert f"changed while this ran ({image} was planned" in said
     assert server.docker.images() == []
