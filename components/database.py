@@ -96,7 +96,7 @@ def notice_of(args: ReusedDatabaseArgs, label: str) -> str:
         return f"{key}: where the host has it on record it can't be used ({label}): {asked}"
     trouble = f"{where} can't be used ({label})"
     if database.when_missing == "fail":
-        raise pulumi.RunError(f"{key}: {trouble}, and the stack says `when_missing: fail`; {cure}")
+        raise pulumi.RunError(f"{key}: {trouble}, and it has to be there (`when_missing: fail`); {cure}")
     users = ", ".join(args.users)
     told = f"{users} get an embedded store of their own" if users else "no service uses it"
     return f"{key}: {trouble}: {told}; {cure}"

@@ -31,7 +31,8 @@ def converge(
     where = Place("", "")
     if definition["container"]:
         where = containers.place(name, definition["container"], definition["ports"], look)
-    found = _checked(context, host, definition, read_secrets(context.layout, name))
+    secrets = read_secrets(context.layout, name) if definition["secret"] else {}
+    found = _checked(context, host, definition, secrets)
     _require_as_observed(host, name, found, observed)
     if found.state != "reused" and definition["when_missing"] == "fail":
         raise HostctlError(_insisted(definition, found))
@@ -131,7 +132,7 @@ def _insisted(definition: DatabaseDefinition, found: Found) -> str:
     cure = "set databases.%s.user and its password under secrets.%s right" % (name, name)
     if found.state != "refused":
         cure = "start it, or set databases.%s.host and databases.%s.port right" % (name, name)
-    return "databases.%s: %s, and the stack says when_missing: fail; %s" % (name, where, cure)
+    return "databases.%s: %s, and it has to be there (when_missing: fail); %s" % (name, where, cure)
 
 
 def _require_as_observed(host: HostRecord, name: str, found: Found, observed: Optional[str]) -> None:

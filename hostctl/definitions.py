@@ -146,6 +146,7 @@ _database = schema.record(
         ),
     },
     {
+        "secret": schema.flag,
         "container": schema.text(CONTAINER, "a container's name is letters, digits, _, . and -"),
         "ports": schema.listing(schema.whole(1, 65535), least=1),
     },
@@ -224,7 +225,10 @@ def parse_database(raw: bytes, name: str) -> DatabaseDefinition:
 
 def full_database(value: Dict[str, Any]) -> DatabaseDefinition:
     """With every key that may be left out, or that the hostctl which wrote it down didn't know yet."""
-    return cast(DatabaseDefinition, {"container": "", "ports": [], **value, "check": {"cwd": ".", **value["check"]}})
+    return cast(
+        DatabaseDefinition,
+        {"container": "", "ports": [], "secret": True, **value, "check": {"cwd": ".", **value["check"]}},
+    )
 
 
 def parse_image(raw: bytes, name: str) -> ImageDefinition:

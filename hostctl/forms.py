@@ -128,6 +128,8 @@ class DatabaseDefinition(TypedDict):
     name: str
     environment: str
     when_missing: str
+    secret: bool
+    """Whether the login has a password; one that still lies on the host is not used otherwise."""
     check: DatabaseCheck
     container: str
     """The documented name of the container that it runs in; empty when it has none."""

@@ -91,7 +91,7 @@ class Plain(Report):
         bad = [r for r in self.visible() if r.status in ("failed", "interrupted")]
         if bad and len(self.visible()) > 8:
             self.write("\n" + "\n".join(f"{self.paint(r.status, 31)}: {r.step.name}: {r.detail}" for r in bad))
-        if outputs or before:
+        if outputs or (before and not self.failed()):  # none known is none lost: a program that failed has no outputs
             self.write("\noutputs:\n" + "\n".join(output_lines(outputs, before if self.dry_run else None, self.redact)))
         nothing = "nothing was touched" if self.failed() else "nothing to do"
         counts = ", ".join(f"{n} {self._counted(key)}" for key, n in self.counts().items()) or nothing

@@ -149,7 +149,9 @@ async def _log_in_patiently(target: Props, options: dict[str, Any], keys: int) -
             tried += 1
             if limit >= 0 and tried > limit:
                 reason = str(bad) or type(bad).__name__
-                raise CommandFailed(f"can't reach {_where(target)} after {tried} attempts: {reason}") from None
+                raise CommandFailed(
+                    f"can't reach {_where(target)} after {tried} attempts: {reason} (gone for good? `make abandon`)"
+                ) from None
         # A pause of a random length: commands that were dropped together must not come back together.
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (no secret)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

@@ -126,7 +126,11 @@ def refusals(plan: EnvironmentPlan) -> Iterator[Problem]:
         return
     for service in plan.running:
         if service.stand_in and not plan.allow_stand_in:
-            yield Problem(f"{service.key}.image", "a stand-in would serve in production", "name the real image")
+            yield Problem(
+                f"{service.key}.image",
+                "a stand-in would serve in production",
+                "name the real image, or say allow_stand_in: true",
+            )
     for chain in plan.chains:
         if chain.placeholder:
             key = f"chain_settings.{chain.name}.endpoint"

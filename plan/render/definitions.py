@@ -20,7 +20,7 @@ _BEYOND_DOCUMENTED = 1000
 _AFTER_SERVICES = 100_000
 _BLOCKS = 100
 _DATABASE_CHECK_SECONDS = 5
-_CONTAINER_CHECK_SECONDS = 30
+_CLIENT_SECONDS, _CONTAINER_CHECK_SECONDS = 20, 30
 """On a small server that starts twelve services, the client's own container alone may take ten; a setup takes steps."""
 
 
@@ -132,6 +132,7 @@ def database_definition(plan: EnvironmentPlan, database: DatabasePlan) -> Defini
         "name": database.name,
         "environment": plan.name,
         "when_missing": database.when_missing,
+        "secret": database.has_password,
         "check": {
             **_client(plan),
             "input": {
@@ -177,7 +178,7 @@ def _client(plan: EnvironmentPlan) -> Definition:
     if plan.runtime == "compose":
         # It is given passwords: an image of that name from a registry of anybody's must never run.
         run = ["docker", "run", "--rm", "-i", "--pull", "never", "--network", compose.network(plan)]
-        return {"argv": [*run, plan.images.stand_in, "python3", *module], "cwd": "."}
+        return {"argv": [*run, plan.images.stand_in, "python3", *module, str(_CLIENT_SECONDS)], "cwd": "."}
     return {"argv": [process.PYTHON, *module], "cwd": process.STAND_IN_FOLDER}
 
 

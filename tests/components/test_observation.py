@@ -142,7 +142,8 @@ def test_a_stack_may_insist_on_its_databases(label: str) -> None:
     insist = put("databases.redis.when_missing", "fail")
     run = run_environment("local", insist, labels={"databases": {"redis": label}})
     assert type(run.error) is pulumi.RunError
-    text = f"databases.redis: redis on 127.0.0.1:9507 can't be used ({label}), and the stack says `when_missing: fail`"
+    text = f"databases.redis: redis on 127.0.0.1:9507 can't be used ({label})"
+    text += ", and it has to be there (`when_missing: fail`)"
     cures = {
         "refused": "set its password under secrets.redis (`make encrypt`, or `pulumi config set --secret`)",
         "missing": "start it, or set databases.redis.host and databases.redis.port right",

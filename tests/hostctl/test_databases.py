@@ -305,3 +305,12 @@ def test_a_password_edited_by_hand_is_no_end_of_observe(databases: Databases) ->
     told = databases.fake.act(lambda run: secretfiles.write(run, "mysql", {"PASSWORD": "user-secret-2"}))
     assert told["outcome"] == "written"
     assert observe(databases.fake.context(), wanted)["databases"]["mysql"] == "reused"
+
+
+def test_a_secret_that_the_stack_lacks_is_not_used_although_it_lies_there(databases: Databases) -> None:
+    """It is taken away at the end of the very `up` that drops it: what a login with it proves isn't true any more."""
+    databases.secret("mysql", PASSWORD="user-secret-1")
+    databases.converge(setup=None, secret=False)
+    assert "password" not in databases.asked[-1]
+    databases.converge(setup=None)
+    assert databases.asked[-1]["password"] == "user-secret-1"

@@ -171,7 +171,7 @@ REAL = [
 def test_a_stand_in_by_its_image_is_a_stand_in(image: str) -> None:
     plan = plan_of("alibaba", PINNED, *REAL, put(f"{IDENTITY}.image", image))
     assert [str(problem) for problem in refusals(plan)] == [
-        f"{IDENTITY}.image: a stand-in would serve in production; name the real image"
+        f"{IDENTITY}.image: a stand-in would serve in production; name the real image, or say allow_stand_in: true"
     ]  # D13
     assert any("1 services run the stand-in: identity-service;" in str(notice) for notice in plan.notices)
     assert definitions(plan)["service/identity-service"]["launch"]["env"]["SERVICE_STAND_IN"] == "1"

@@ -192,7 +192,8 @@ def test_stand_ins_in_production_are_noticed_in_preview_and_refused_in_up() -> N
     assert f"{ALL_STAND_INS}; `up` refuses it without `allow_stand_in: true` (D13)" in notices
     refused = [str(problem) for problem in refusals(plan)]
     assert refused == [
-        f"services.{service.name}.image: a stand-in would serve in production; name the real image"
+        f"services.{service.name}.image: a stand-in would serve in production; "
+        "name the real image, or say allow_stand_in: true"
         for service in plan.services
     ]  # D13
     assert len(refused) == 12
@@ -207,7 +208,8 @@ def test_the_stack_may_allow_stand_ins_in_production() -> None:
 def test_one_stand_in_among_real_images_is_refused() -> None:
     plan = plan_of("alibaba", PINNED, REAL_CHAIN, *IMAGES[1:])
     assert [str(problem) for problem in refusals(plan)] == [
-        "services.blockchain-service.image: a stand-in would serve in production; name the real image"
+        "services.blockchain-service.image: a stand-in would serve in production; "
+        "name the real image, or say allow_stand_in: true"
     ]  # D13
 
 
