@@ -51,14 +51,6 @@ class DockerApi:
         """Takes something away."""
         self._call("DELETE", path, query)
 
-    def answers(self) -> bool:
-        """Whether the daemon is there."""
-        try:
-            self._call("GET", "/_ping", {}, seconds=10.0)
-        except HostctlError:
-            return False
-        return True
-
     def containers(self, labels: Optional[Mapping[str, str]] = None) -> List[Dict[str, Any]]:
         """All containers with these labels, running or not; all there are without any."""
         wanted = ["%s=%s" % pair for pair in (labels or {}).items()]

@@ -18,7 +18,6 @@ from hostctl import docker_api
 from hostctl.docker_api import DockerApi, DockerMissing, DockerRefused
 
 ANSWERS: dict[str, tuple[int, Any]] = {
-    "/_ping": (200, b"OK"),
     "/containers/json": (200, [{"Id": "abc"}]),
     "/containers/there/json": (200, {"Id": "abc"}),
     "/containers/none/json": (404, {"message": "No such container: none"}),
@@ -67,7 +66,6 @@ def api(tmp_path: Path) -> Iterator[DockerApi]:
 
 
 def test_what_is_there_and_what_is_not(api: DockerApi) -> None:
-    assert api.answers()
     assert api.inspect("there") == {"Id": "abc"}
     assert api.inspect("none") is None
     assert api.image("a/b:1") == {"Id": "sha256:1"}
@@ -98,7 +96,6 @@ def test_a_log_is_its_lines(api: DockerApi) -> None:
 
 def test_no_docker_is_one_clear_error(tmp_path: Path) -> None:
     api = DockerApi(str(tmp_path / "none.sock"))
-    assert not api.answers()
     with pytest.raises(DockerMissing, match=r"Docker doesn't answer on .*none\.sock: No such file"):
         api.get("/containers/json")
 
