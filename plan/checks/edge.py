@@ -1,4 +1,4 @@
-"""The edge: settings of it where there is none, and TLS that could not be (issue "updates that lose no request")."""
+"""The edge: settings of it where there is none, and TLS that could not be (issue 5)."""
 
 from __future__ import annotations
 
