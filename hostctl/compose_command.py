@@ -39,6 +39,15 @@ class Compose:
         alone = [] if compose_program.is_second(self._program()) else ["--no-deps"]
         return self._call([PROGRAM, "-f", file, "up", "-d", *alone, *names])
 
+    def beside(self, file: str, name: str) -> str:
+        """Makes a second container of a service as the file says now, beside the one that runs; doesn't start it.
+
+        Once the other one is removed, `up` finds nothing to change.
+        """
+        alone = [] if compose_program.is_second(self._program()) else ["--no-deps"]
+        more = ["--no-start", "--no-recreate", *alone, "--scale", name + "=2"]
+        return self._call([PROGRAM, "-f", file, "up", *more, name])
+
     def problem(self, file: str) -> str:
         """Why compose would not read a file of ROOT; "" when it would."""
         return self._call([PROGRAM, "-f", file, "config", "-q"])
