@@ -23,7 +23,17 @@ from hostctl.errors import HostctlError
 SECONDS = 600.0
 LONGEST_REASON = 600
 # Progress, not a reason.
-_NOISE = ("Creating ", "Recreating ", "Starting ", "Pulling ", "Found orphan", " Container ", "time=", "Attaching to")
+_NOISE = (
+    "Creating ",
+    "Recreating ",
+    "Starting ",
+    "Pulling ",
+    "Found orphan",
+    " Container ",
+    "time=",
+    "Attaching to",
+    'The "',
+)
 
 
 class Compose:

@@ -176,14 +176,20 @@ def seen(found: Mapping[str, Any]) -> Seen:
         found["Created"],
         labels.get(DEFINITION, ""),
         _detail(state, found["HostConfig"].get("Memory") or 0),
-        (found["HostConfig"].get("RestartPolicy") or {}).get("Name") != "no",
+        _policy(found) != "no",
         _host_ports(found),
     )
 
 
+def _policy(found: Mapping[str, Any]) -> str:
+    policy: Dict[str, Any] = found["HostConfig"].get("RestartPolicy") or {}
+    return str(policy.get("Name", ""))
+
+
 def _host_ports(found: Mapping[str, Any]) -> FrozenSet[int]:
     """Where it is published now: Docker chooses one of a range when it starts."""
-    published: Dict[str, Any] = (found.get("NetworkSettings") or {}).get("Ports") or {}
+    settings: Dict[str, Any] = found.get("NetworkSettings") or {}
+    published: Dict[str, Optional[List[Dict[str, str]]]] = settings.get("Ports") or {}
     return frozenset(int(one["HostPort"]) for each in published.values() for one in each or [])
 
 

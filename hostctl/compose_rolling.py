@@ -59,13 +59,14 @@ class Rolling:
             for one in found:  # what is stopped is compose's to start or to make anew
                 if not one.proven:
                     self._containers.delete(one.id)
-            return None
         others = [one for one in found if keep is not None and one.id != keep.id]
         if keep is not None and others:
             self._open(name, behind, keep)
             for one in others:
                 say("%s: an update that was interrupted left a second container; it is removed" % name)
                 self._retire(name, behind, one, grace if one.state == "running" else 0.0)
+        if behind is not None and self._edge.running() is not None:
+            self._quietly(lambda: self._reopen(name, _slot(behind, keep) if keep is not None else None))
         return keep
 
     def rolls(self, definition: ServiceDefinition, serving: Optional[Seen]) -> bool:
@@ -160,7 +161,7 @@ class Rolling:
                 return
             if self._stopped():
                 raise HostctlError("interrupted")
-            if spent >= limit and since == math.inf or spent >= limit + settle:
+            if (spent >= limit and since == math.inf) or spent >= limit + settle:
                 raise HostctlError("not ready within %g s: %s" % (limit, said))
             time.sleep(POLL_SECONDS)
 
@@ -170,7 +171,9 @@ class Rolling:
         socket.set(name, slot, READY)
         if not socket.wait(name, slot, lambda found: found.up, EDGE_SECONDS):
             found = socket.slot(name, slot)
-            raise HostctlError("the edge does not find it healthy (%s)" % (found.status if found else "it has no place"))
+            raise HostctlError(
+                "the edge does not find it healthy (%s)" % (found.status if found else "it has no place")
+            )
         self._running(new)
         self._containers.set_proven(new.id, True)
 
@@ -199,6 +202,13 @@ class Rolling:
         self._quietly(lambda: socket.wait(name, slot, lambda found: not found.requests, EDGE_SECONDS))
         self._containers.delete(new.id)
         self._quietly(lambda: socket.empty(name, slot))
+
+    def _reopen(self, name: str, kept: Optional[str]) -> None:
+        """Places that a run that was killed has left closed."""
+        socket = self._edge.socket
+        for place, slot in socket.slots().get(name, {}).items():
+            if slot.status.startswith("DRAIN"):
+                socket.set(name, place, READY) if place == kept else socket.empty(name, place)
 
     def _open(self, name: str, behind: Optional[Behind], keep: Seen) -> None:
         """What stays must get requests before the others get none."""

@@ -201,7 +201,8 @@ class ComposeRuntime:
 
     def _changes(self, wanted: Sequence[Target], anew: bool) -> Dict[str, Change]:
         """Those that are changed beside what serves; what killed runs have left of any is taken away first."""
-        rolling, found = self._rolling(), {}
+        rolling = self._rolling()
+        found: Dict[str, Change] = {}
         for target in wanted:
             definition = self._store.now(target.name)
             if definition is None or not (definition["edge"] or is_edge(definition)):
@@ -216,11 +217,11 @@ class ComposeRuntime:
                 found[target.name] = Change(target.name, definition, target.grace_seconds, serving)
         return found
 
-    def _lead_edge(self, outcomes: Mapping[str, Outcome], changes: Dict[str, Change]) -> str:
+    def _lead_edge(self, outcomes: Dict[str, Outcome], changes: Dict[str, Change]) -> str:
         """The edge itself, and its configuration, before what it forwards to changes; "" or what is wrong."""
         edge, change = self._edge(), changes.pop(EDGE, None)
         if change is not None:
-            cast("Dict[str, Outcome]", outcomes)[EDGE] = done = self._roll(change)
+            outcomes[EDGE] = done = self._roll(change)
             return done.detail if done.what == FAILED else edge.load()
         if EDGE in outcomes and outcomes[EDGE].what in (STARTED, RESTARTED):
             return edge.await_started()

@@ -18,7 +18,6 @@ from hostctl.compose_containers import Containers, Seen
 from hostctl.docker_api import DockerApi, DockerRefused, socket_path
 from hostctl.edge_socket import POLL_SECONDS, EdgeSocket
 from hostctl.environment import outside_environment
-from hostctl.errors import HostctlError
 from hostctl.forms import ServiceDefinition
 from hostctl.layout import Layout, read_json, read_text, write_json
 
@@ -28,7 +27,9 @@ _CERTIFICATES = ":/tls:ro"
 START_SECONDS, RELOAD_SECONDS, CHECK_SECONDS = 15.0, 15.0, 60.0
 LONGEST_REASON = 600
 # HAProxy's own words, without the process' and the file's name.
-_WORD = re.compile(r"^\[(?:ALERT|WARNING|NOTICE)\]\s*\(\d+\)\s*:\s*(?:config\s*:\s*)?(?:parsing \[\S+?:(\d+)\]\s*:\s*)?")
+_WORD = re.compile(
+    r"^\[(?:ALERT|WARNING|NOTICE)\]\s*\(\d+\)\s*:\s*(?:config\s*:\s*)?(?:parsing \[\S+?:(\d+)\]\s*:\s*)?"
+)
 _HARMLESS = ("Fatal errors found", "Error(s) found in configuration", "haproxy version is", "path to executable is")
 
 
@@ -98,7 +99,10 @@ class Edge:
         said = done.stdout.decode("utf-8", "replace")
         if done.returncode == 0:
             return None
-        return "the edge would not take %s: %s" % (FILE, reason_of(said.splitlines()) or "exit code %d" % done.returncode)
+        return "the edge would not take %s: %s" % (
+            FILE,
+            reason_of(said.splitlines()) or "exit code %d" % done.returncode,
+        )
 
     def await_started(self) -> str:
         """Waits for a container that was just started with the file in place; "" or what is wrong."""
@@ -141,7 +145,9 @@ class Edge:
         return ""
 
     def _digest(self) -> str:
-        return hashlib.sha256((read_text(self._layout.root / FILE) or "").encode("utf-8", "surrogateescape")).hexdigest()
+        return hashlib.sha256(
+            (read_text(self._layout.root / FILE) or "").encode("utf-8", "surrogateescape")
+        ).hexdigest()
 
     def _note(self, loaded: Loaded) -> None:
         write_json(self._path(), loaded._asdict(), durable=False)

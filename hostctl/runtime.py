@@ -143,7 +143,10 @@ def _compose(layout: Layout, lock: Optional[HostLock], stopped: Stopped) -> Runt
     return ComposeRuntime(layout, lock, stopped=stopped)
 
 
-_RUNTIMES: Dict[str, Callable[[Layout, Optional[HostLock], Stopped], Runtime]] = {"process": _process, "compose": _compose}
+_RUNTIMES: Dict[str, Callable[[Layout, Optional[HostLock], Stopped], Runtime]] = {
+    "process": _process,
+    "compose": _compose,
+}
 
 
 def runtime_for(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from plan.catalog import EDGE
-from plan.models import ACME_PORT, EnvironmentPlan, behind_the_edge
+from plan.models import ACME_PORT, EnvironmentPlan
 
 EVERYBODY, EVERYBODY_IPV6 = "0.0.0.0/0", "::/0"
 
@@ -36,7 +36,7 @@ def _ports(plan: EnvironmentPlan) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         if service.tls is not None:
             yield service.tls, service.name, open_to
         for port in service.behind.ports if service.behind is not None else ():
-            yield port, behind_the_edge(service.name), ()
+            yield port, service.name, ()
     if plan.edge is not None:
         yield plan.edge.port, EDGE, ()
         if plan.edge.acme_thumbprint is not None:

@@ -1,4 +1,4 @@
-"""The edge in memory, over the containers of a FakeDocker: who gets requests at this moment, and whether anybody does."""
+"""The edge in memory, over the containers of a FakeDocker: who gets requests at this moment, if anybody does."""
 
 from __future__ import annotations
 

@@ -208,5 +208,3 @@ def _killed(act: Any) -> bool:
     except KeyboardInterrupt:
         return True
     return False
-
-
