@@ -102,7 +102,7 @@ class Rolling:
         return Outcome(RESTARTED)
 
     def swap(self, change: Change) -> Outcome:
-        """Replaces the edge itself: the new one takes over the listening sockets, the old one ends what it has begun."""
+        """Replaces the edge itself: the new one takes the listening sockets over, the old one finishes."""
         socket = self._edge.socket
         before = socket.inode()
         try:

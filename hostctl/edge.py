@@ -1,4 +1,4 @@
-"""The edge: HAProxy, which has the documented ports and forwards to the services (issue "updates that lose no request").
+"""The edge: HAProxy, which has the documented ports and forwards to the services.
 
 It runs in the host's own network. Its configuration is an assembled file like the others (P7); it is read before it
 is put in place, and loaded without a connection being lost: HAProxy hands the listening sockets from worker to worker.
