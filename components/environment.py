@@ -150,7 +150,7 @@ class Environment(pulumi.ComponentResource):
         if plan.edge is None:
             return None
         label = self._args.observation.service(EDGE)
-        given = EdgeArgs(plan.edge, edge_definition(plan), self._target, label)
+        given = EdgeArgs(plan.edge, edge_definition(plan, plan.edge), self._target, label)
         return Edge(
             EDGE, given, self._child([*first, *(one for run_as, one in images.items() if run_as == plan.edge.image)])
         )

@@ -156,14 +156,22 @@ def differences(before: Run, now: Run) -> Iterator[tuple[str, str]]:
 def test_a_second_run_changes_nothing(stack: str, run: Run) -> None:
     again = run_environment(stack, PINNED, secrets={"mysql": "hunter2"})
     assert list(differences(run, again)) == []
-    assert [one.outputs for one in again.resources.values()] == [one.outputs for one in run.resources.values()]
+    assert {key: one.outputs for key, one in again.resources.items()} == {
+        key: one.outputs for key, one in run.resources.items()
+    }
 
 
-def test_a_service_that_changes_leaves_the_edge_as_it_is() -> None:
-    """Its section of the configuration is its own part: another port is an update of the service alone."""
-    before = run_environment("alibaba", PINNED)
-    now = run_environment("alibaba", PINNED, put("services.blockchain-audit.port", 8515))
-    assert set(differences(before, now)) == {("Command", "blockchain-audit-up")}
+@pytest.mark.parametrize(
+    ("change", "more"),
+    [
+        (put("services.blockchain-audit.env", {"LEVEL": "debug"}), set[str]()),
+        (put("services.blockchain-audit.port", 8515), {"alibaba-host-hostctl"}),  # the firewall's
+    ],
+)
+def test_a_service_that_changes_leaves_the_edge_as_it_is(change: Change, more: set[str]) -> None:
+    """Its section of the configuration is its own part: what changes is an update of the service, not of the edge."""
+    before, now = run_environment("alibaba", PINNED), run_environment("alibaba", PINNED, change)
+    assert {name for _, name in differences(before, now)} == {"blockchain-audit-up"} | more
 
 
 def test_another_version_of_the_edge_leaves_the_services_as_they_are() -> None:
