@@ -44,13 +44,10 @@ def behind(port: int, subnet: str, settings: Settings) -> Behind | None:
 
 def said(settings: Settings) -> frozenset[str]:
     """The keys about updates that the stack file says, whatever it says there."""
-    keys = {key for key in ("updates", "edge") if key in settings.model_fields_set}
-    if "settle" in settings.defaults.model_fields_set:
-        keys.add("defaults.settle")
-    for name, service in settings.services.items():
-        keys |= {f"services.{name}.{key}" for key in ("settle", "tls") if key in service.model_fields_set}
-    if "image_from" in settings.edge.model_fields_set:
-        keys.add("edge.image_from")
+    keys = settings.model_fields_set & {"updates", "edge"}
+    keys |= {f"edge.{key}" for key in settings.edge.model_fields_set}
+    places = {"defaults": settings.defaults, **{f"services.{name}": one for name, one in settings.services.items()}}
+    keys |= {f"{place}.settle" for place, one in places.items() if "settle" in one.model_fields_set}
     return frozenset(keys)
 
 

@@ -264,7 +264,7 @@ class Settings(Strict):
     runtime: Runtime = Field(default="compose", description="process or docker on a laptop, compose on a server")
     updates: Updates = Field(
         default="rolling",
-        description="rolling: the new container beside the old one, behind an edge; recreate: no edge; for runtime compose",
+        description="rolling: the new container beside the old one, behind an edge; recreate: without one (compose)",
     )
     edge: Edge = Field(default_factory=Edge, description="what owns the documented ports with `updates: rolling`")
     range: PortRange = Field(description="the environment's ports, for example 8300-8399")
