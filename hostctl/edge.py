@@ -25,6 +25,8 @@ EDGE = "edge"
 FILE, SOCKET = "edge/haproxy.cfg", "run/edge/stats.sock"
 _CERTIFICATES = ":/tls:ro"
 START_SECONDS, RELOAD_SECONDS, CHECK_SECONDS = 15.0, 15.0, 60.0
+MOST_PROCESSES, CALM_SECONDS = 4, 10.0
+"""The master, the worker, and workers before it that finish what they have begun: each has some 3 MB of its limit."""
 LONGEST_REASON = 600
 # HAProxy's own words, without the process' and the file's name.
 _WORD = re.compile(
@@ -136,6 +138,7 @@ class Edge:
             return ""
         if not _until(lambda: self.socket.worker() != 0, START_SECONDS):
             return "the edge does not answer on its socket"
+        _until(lambda: len(self.pids()) <= MOST_PROCESSES, CALM_SECONDS)
         before, since = self.socket.worker(), int(time.time())
         self._api.post("/containers/%s/kill" % now.id, signal="SIGUSR2")
         if not _until(lambda: self.socket.worker() not in (0, before), RELOAD_SECONDS):
