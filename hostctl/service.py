@@ -160,7 +160,7 @@ def _require_sound(context: Context, definition: ServiceDefinition) -> None:
     problems = context.runtime.service_problems(definition)
     if problems:
         raise BadInput("the definition of %s: %s" % (definition["name"], "; ".join(problems)))
-    files.require_fitting(context, record, "service", definition["name"], definition["parts"])
+    files.require_service(context, record, definition)
     problem = launch_problem(str(context.layout.root), record["base"], definition["launch"])
     if problem:
         raise BadInput("%s: %s; nothing was touched" % (definition["name"], problem))
