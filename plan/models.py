@@ -373,13 +373,8 @@ class EnvironmentPlan:
             # A port that is none for a service behind the edge is a problem of its own.
             if service.behind is not None and service.port in PAIRED:
                 for port in service.behind.ports:
-                    yield Listener(port, behind_the_edge(service.name), f"{service.key}.port", True, paired=True)
+                    yield Listener(port, f"{service.name} behind the edge", f"{service.key}.port", True, paired=True)
             if service.tls is not None and service.tls != service.port:
                 yield Listener(service.tls, service.name, f"{service.key}.tls", True)
         if self.edge.acme_thumbprint is not None:
             yield Listener(ACME_PORT, EDGE, "edge.acme_thumbprint", True)
-
-
-def behind_the_edge(name: str) -> str:
-    """Who holds the ports on which the edge finds a service."""
-    return f"{name} behind the edge"

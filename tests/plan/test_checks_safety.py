@@ -66,7 +66,7 @@ OPEN = [
 RUNTIMES = [
     pytest.param(
         "tencent",
-        [put("runtime", "process")],
+        [put("runtime", "process"), drop("edge")],
         ["runtime: runtime process is for the laptop, 101.33.251.158 is a server; write `compose`"],
         id="process-on-a-server",
     ),

@@ -58,6 +58,10 @@ def ports_are_held_once(plan: EnvironmentPlan) -> None:
         held.append(plan.host.ssh_port)
     for service in [*plan.services, *(member for edition in plan.editions for member in edition.members)]:
         held += [service.port] if service.debug_port is None else [service.port, service.debug_port]
+        held += [2 * service.port, 2 * service.port + 1] if service.behind is not None else []
+        held += [service.tls] if service.tls is not None and service.tls != service.port else []
+    if plan.edge is not None:
+        held += [plan.edge.port] + [80] * (plan.edge.acme_thumbprint is not None)
     for database in plan.databases:
         held += [database.port, *database.ports] if database.host in ("127.0.0.1", plan.host.address) else []
     for existing in plan.existing:
@@ -69,7 +73,10 @@ def everything_fits(plan: EnvironmentPlan) -> None:
     here = [database for database in plan.databases if database.host in ("127.0.0.1", plan.host.address)]
     takes = [one.resources for one in [*plan.running, *here, *plan.existing]] + [plan.host.reserve]
     has = plan.host.capacity
-    assert sum(one.memory for one in takes) <= has.memory  # D14
+    takes += [plan.edge.resources] if plan.edge is not None else []
+    # One service at a time is there twice while it is updated, whichever.
+    second = max((one.resources.memory for one in plan.services if one.behind and one.behind.rolling), default=0)
+    assert sum(one.memory for one in takes) + second <= has.memory  # D14
     assert sum(one.disk for one in takes) <= has.disk
     assert sum(Decimal(str(one.cpus)) for one in takes) <= Decimal(str(has.cpus))
 
@@ -173,8 +180,10 @@ def test_files_are_put_together_from_the_definitions(stack: str, raw: Raw) -> No
     made = definitions(plan)
     files = host_files(plan)
     assert files == assemble({name: one["parts"] for name, one in reversed(made.items())})
+    names = [name for one in made.values() for name in one.get("files", ())]
+    assert len(names) == len(set(names))
     for one in made.values():
-        assert {part["file"] for part in one["parts"]} <= set(made["host"]["files"])
+        assert {part["file"] for part in one["parts"]} <= set(names)
 
 
 @given(st.sampled_from(STACKS), st.data())
