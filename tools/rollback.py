@@ -65,7 +65,9 @@ def plan_of(stack: str) -> EnvironmentPlan:
 
 def words(plan: EnvironmentPlan, service: str, to: str) -> list[str]:
     """What hostctl is told. Raises Refused where the plan has no such service, or `to` is no generation."""
-    names = [one.name for one in plan.running]
+    from plan.catalog import EDGE
+
+    names = [*(one.name for one in plan.running), *([EDGE] if plan.edge is not None else [])]
     if service not in names:
         why = f"{plan.name} has no service {json.dumps(service)}" if service else "which service? SERVICE=NAME"
         raise Refused(f"{why}; there are: {', '.join(names)}")

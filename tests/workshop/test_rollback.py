@@ -162,6 +162,7 @@ def test_without_a_service_of_the_plan_it_says_which_there_are(real: Project, st
     listed = names.split(", ")
     assert {"blockchain-service", "identity-service"} <= set(listed)
     assert ("dao-shared-service" in listed) == (stack == "tencent")  # its edition's are services too
+    assert ("edge" in listed) == (stack != "local")
     assert "mysql" not in listed
     assert done.stdout == ""
 
