@@ -11,6 +11,7 @@ from hostctl import compose_files, compose_ports
 from hostctl.compose_command import Compose
 from hostctl.compose_containers import Containers, Seen, stack_of
 from hostctl.compose_files import STACK
+from hostctl.compose_outcome import outcome_of, reasons_of
 from hostctl.compose_rolling import Change, Rolling
 from hostctl.console import say
 from hostctl.docker_api import DockerApi, DockerMissing
@@ -26,7 +27,6 @@ from hostctl.runtime import (
     OTHER_SETTINGS,
     RESTARTED,
     STARTED,
-    UNCHANGED,
     Outcome,
     Process,
     Target,
@@ -160,7 +160,7 @@ class ComposeRuntime:
         except HostctlError as error:
             return {target.name: Outcome(FAILED, str(error)) for target in targets}
         # A reason that is nobody's own: compose may not have come to look at anyone's secrets.
-        broken = reason if not any(_reasons_of(target.name, reason) for target in targets) else ""
+        broken = reason if not any(reasons_of(target.name, reason) for target in targets) else ""
         for target in targets:
             old, now = before[target.name], containers.current(target.name)
             left_alone = old is not None and now is not None and (old.id, old.started) == (now.id, now.started)
@@ -256,7 +256,7 @@ class ComposeRuntime:
             if target.name not in before:
                 continue
             old, now = before[target.name], containers.current(target.name)
-            outcomes[target.name] = _outcome(target, old, now, reason)
+            outcomes[target.name] = outcome_of(target, old, now, reason)
             # What compose left alone has the secrets that there are: it compared them. When it failed, nobody knows.
             if now is not None and (not reason or old is None or old.id != now.id):
                 self._note(target.name, now, text)
@@ -377,24 +377,3 @@ class ComposeRuntime:
 
     def _compose(self) -> Compose:
         return Compose(self._layout.root, self._layout.run, self._lock.descriptor if self._lock else None)
-
-
-def _outcome(target: Target, before: Optional[Seen], now: Optional[Seen], reason: str) -> Outcome:
-    """What compose made of one service; whether it is healthy is another question."""
-    own = _reasons_of(target.name, reason)
-    if now is None or now.state == "created" or (target.digest and now.digest != target.digest):
-        return Outcome(FAILED, own or reason or "docker-compose did not start it")
-    if own or (reason and now.state != "running"):
-        return Outcome(FAILED, own or reason)
-    if before is None:
-        return Outcome(STARTED)
-    if before.id != now.id:
-        return Outcome(RESTARTED)
-    if before.state == "running":
-        return Outcome(UNCHANGED if before.started == now.started else RESTARTED)
-    return Outcome(STARTED)
-
-
-def _reasons_of(name: str, reason: str) -> str:
-    """What compose said of one service."""
-    return "; ".join(part for part in reason.split("; ") if name in part.split() or " %s:" % name in part)
