@@ -14,6 +14,7 @@ LABEL = "blockchain-dao"
 STACK, SERVICE, DEFINITION = LABEL + ".stack", LABEL + ".service", LABEL + ".definition"
 TOP = "services:\n"
 _IMAGE = "    image: "
+_PORTS, _ENTRY = "    ports:", "      - "
 _SECRETS, _ENDING = "      - ./secrets/", ".compose.env"
 
 
@@ -58,10 +59,9 @@ def service_problems(definition: ServiceDefinition, spec: ComposeSpec, stack: st
     }
     problems = ["its block must say %s: %s" % (key.strip(), value) for key, value in wanted.items()
                 if not _says(lines, key, value)]  # fmt: skip
-    for port in definition["ports"]:
-        published = "%s%d:%d" % ("" if launch["bind"] == "0.0.0.0" else launch["bind"] + ":", port, port)  # noqa: S104
-        if '      - "%s"' % published not in lines:
-            problems.append("its block must publish %s" % published)
+    problems += _port_problems(definition, _published(lines))
+    if definition["proxy"] and "    network_mode: host" not in lines:
+        problems.append("its block must say network_mode: host: the edge has ports of the host itself")
     return problems
 
 
@@ -96,6 +96,33 @@ def secret_owners(block: str) -> List[str]:
     """Whose secret files a block names (`./secrets/mysql.compose.env`)."""
     words = [line[len(_SECRETS) : -len(_ENDING)] for line in block.split("\n") if line.startswith(_SECRETS)]
     return sorted(words)
+
+
+def _port_problems(definition: ServiceDefinition, published: Sequence[str]) -> List[str]:
+    """What is published must be what the definition says: nobody else's port, and none past the edge."""
+    wanted = _to_publish(definition)
+    problems = ["its block must publish %s" % one for one in wanted if one not in published]
+    return problems + ["its block must not publish %s" % one for one in published if one not in wanted]
+
+
+def _to_publish(definition: ServiceDefinition) -> List[str]:
+    edge, bind, ports = definition["edge"], definition["launch"]["bind"], definition["ports"]
+    if definition["proxy"]:
+        return []
+    if edge:
+        # Docker gives each of two containers one of the pair.
+        return ["%s:%d-%d:%d" % (edge["address"], edge["ports"][0], edge["ports"][1], port) for port in ports]
+    return ["%s%d:%d" % ("" if bind == "0.0.0.0" else bind + ":", port, port) for port in ports]  # noqa: S104
+
+
+def _published(lines: Sequence[str]) -> List[str]:
+    found: List[str] = []
+    inside = False
+    for line in lines:
+        inside = line == _PORTS or (inside and line.startswith(_ENTRY))
+        if inside and line != _PORTS:
+            found.append(line[len(_ENTRY) :].strip('"'))
+    return found
 
 
 def _inside(line: str) -> bool:

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any, Dict, List, Mapping, Sequence, cast
 
-from hostctl import firewall_definition, schema
+from hostctl import edge_definition, file_definition, firewall_definition, schema
 from hostctl.assemble import Part
 from hostctl.errors import BadInput
 from hostctl.forms import (
@@ -23,23 +23,20 @@ from hostctl.forms import (
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DIGEST = re.compile(r"[0-9a-f]{6,64}")
-# No slash, so never outside ROOT; nothing hidden, so never one of our temporary files.
-FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-MODE = re.compile(r"0[0-7]{3}")
 URL = re.compile(r"http://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}(/[!-~]*)?")
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
 ADDRESS = re.compile(r"[0-9a-fA-F.:/]{2,49}")
 HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}|[0-9a-fA-F:.]{2,45}")
 MIRROR = re.compile(r"(https?://[!-~]+)?")
-OUR_FOLDERS = ("bin", "lib", "state", "secrets", "logs", "data", "run")
 
 
 _name = schema.text(NAME, "names are a-z, 0-9 and -, and start with a letter or digit")
-_file = schema.text(FILE, "a file's name has no folder in it")
+_file = schema.text(file_definition.FILE, "the compose file has no folder in its name")
 _path = schema.text(empty=False)
 _argv = schema.listing(schema.text(), least=1)
-_parts = schema.listing(schema.record({"file": _file, "order": schema.whole(0, 1000000), "text": schema.text()}))
+_part = {"file": file_definition.name, "order": schema.whole(0, 1000000), "text": schema.text()}
+_parts = schema.listing(schema.record(_part))
 _common: Dict[str, schema.Check] = {
     "schema": schema.one_of(1),
     "name": _name,
@@ -48,12 +45,7 @@ _common: Dict[str, schema.Check] = {
 }
 
 
-def _login(value: Any, where: str, problems: List[str]) -> None:
-    if value is not None:
-        schema.record({"server": schema.text(empty=False), "user": schema.text(empty=False)})(value, where, problems)
-
-
-_service = schema.record(
+_service_form = schema.record(
     {
         **_common,
         "kind": schema.one_of("service"),
@@ -88,16 +80,25 @@ _service = schema.record(
                 "tags": schema.listing(schema.text(empty=False)),
             }
         ),
+        "edge": edge_definition.behind,
+        "proxy": edge_definition.proxy,
+        "files": file_definition.check,
     },
 )
+
+
+def _service(value: Any, where: str, problems: List[str]) -> None:
+    found: List[str] = []
+    _service_form(value, where, found)
+    problems.extend(found or edge_definition.problems(value))
+
+
 _host = schema.record(
     {
         **_common,
         "kind": schema.one_of("host"),
         "runtime": _name,
-        "files": schema.mapping(
-            _file, schema.record({"mode": schema.text(MODE, "a mode is 4 octal digits such as 0644")})
-        ),
+        "files": file_definition.check,
     },
     {
         "supervisord": _path,
@@ -161,7 +162,7 @@ _image = schema.record(
     {
         "run_as": schema.text(IMAGE, "it must look like registry.example/name:1.4.2"),
         "mirror": schema.text(),
-        "login": _login,
+        "login": schema.optional(schema.record({"server": schema.text(empty=False), "user": schema.text(empty=False)})),
     },
 )
 _secrets = schema.mapping(schema.text(KEY, "not a name for an environment variable"), schema.text())
@@ -190,6 +191,7 @@ def full_service(value: Dict[str, Any]) -> ServiceDefinition:
     """With every key that may be left out, or that the hostctl which wrote it down didn't know yet."""
     launch: Dict[str, Any] = {"argv": [], "cwd": ".", "image": "", "bind": "127.0.0.1", "resources": {}}
     defaults: Dict[str, Any] = {"secrets": [], "reload": [], "register": None}
+    defaults.update({"edge": None, "proxy": None, "files": {}})
     return cast(ServiceDefinition, {**defaults, **value, "launch": {**launch, **value["launch"]}})
 
 
@@ -204,9 +206,6 @@ def _require_for_services(value: Mapping[str, Any]) -> None:
 def parse_host(raw: bytes) -> HostDefinition:
     """A host's definition from stdin."""
     definition = full_host(_checked(raw, _host, "the host's definition"))
-    taken = sorted(set(definition["files"]) & set(OUR_FOLDERS))
-    if taken:
-        raise BadInput("the host's definition: files.%s is the name of one of our folders" % taken[0])
     require_files(definition, definition["parts"])
     return definition
 

@@ -43,6 +43,38 @@ class Registration(TypedDict):
     tags: List[str]
 
 
+class HostFile(TypedDict):
+    """A file that is assembled on the host."""
+
+    mode: str
+
+
+class Behind(TypedDict):
+    """A service that the edge forwards to: it is reached through the edge's ports, and updated without a loss."""
+
+    address: str
+    """The host's address on which its containers publish their own ports: the gateway of the services' network."""
+    ports: List[int]
+    """Two that follow each other: one for what serves, one for the new container beside it."""
+    update: str
+    """`rolling`: the new container beside the old one; `recreate`: there is no room for two."""
+    ready: str
+    """The path that answers 200 once it may get requests."""
+    settle_seconds: float
+    """How long it must stay so before it gets any."""
+
+
+class Proxy(TypedDict):
+    """The edge itself."""
+
+    file: str
+    """Its configuration, one of its own files."""
+    sockets: str
+    """The folder under ROOT in which its socket lies."""
+    certificates: str
+    """The host's folder of certificates; empty without TLS."""
+
+
 class ServiceDefinition(TypedDict):
     """One service (kind `service`)."""
 
@@ -59,6 +91,10 @@ class ServiceDefinition(TypedDict):
     stop: Stop
     reload: List[str]
     register: Optional[Registration]
+    edge: Optional[Behind]
+    proxy: Optional[Proxy]
+    files: Dict[str, HostFile]
+    """Files that are there for as long as the service is; others may have parts in them."""
     parts: List[Part]
 
 
@@ -85,12 +121,6 @@ class Integration(TypedDict):
     host: str
     ports: List[int]
     when_missing: str
-
-
-class HostFile(TypedDict):
-    """A file that is assembled on the host."""
-
-    mode: str
 
 
 class HostDefinition(TypedDict):

@@ -43,13 +43,14 @@ def converge(context: Context, definition: HostDefinition, observed: Optional[st
     problems = runtime.host_problems(definition)
     if problems:
         raise BadInput("the host's definition: " + "; ".join(problems))
+    files.require_host(context, definition)
     found = integrations.require(definition["integrations"])
     ready = _make_ready(context, definition)
     context.layout.make()
     with context.lock.held():
         after = _record(definition, before)
         words = ready + _apply(context, runtime, before, after)
-        _drop_files(context, before, after)
+        _drop_files(context, before)
         if observed is not None:
             after["label"] = observed
         write_json(context.layout.host, after)
@@ -124,11 +125,11 @@ def _apply(context: Context, runtime: Runtime, before: Optional[HostRecord], aft
     return words
 
 
-def _drop_files(context: Context, before: Optional[HostRecord], after: HostRecord) -> None:
+def _drop_files(context: Context, before: Optional[HostRecord]) -> None:
     """What was assembled for the former definition and isn't any more (Prometheus would go on asking by it)."""
     former = before["definition"]["files"] if before else {}
-    for name in sorted(set(former) - set(after["definition"]["files"])):
-        if remove(context.layout.root / name):
+    for name in sorted(set(former) - set(files.expected(context))):
+        if files.take_away(context.layout, name):
             say("%s removed: it is none of this host's files any more" % name)
 
 
@@ -175,8 +176,7 @@ def _remove_everything(context: Context) -> None:
         compose_program.remove_shim()
         for word in firewall.remove(layout):
             say(word)
-    for name in context.host()["definition"]["files"]:
-        remove(layout.root / name)
+    files.take_all_away(context)
     _remove_own_files(layout)
     remove(layout.host)
     for path in sorted(layout.state.iterdir()):
@@ -190,6 +190,6 @@ def _remove_own_files(layout: Layout) -> None:
     """Our own names alone, and a folder when nothing is left in it: ROOT may hold somebody else's `bin`."""
     for path in layout.own_files():
         remove(path)
-    for folder in (layout.bin, layout.lib, layout.run, layout.secrets):
+    for folder in (layout.bin, layout.lib, layout.run / "edge", layout.run, layout.secrets):
         with suppress(OSError):
             folder.rmdir()

@@ -46,6 +46,7 @@ class Layout:
         self.supervisord = self.state / "supervisord.json"
         self.firewall = self.state / "firewall.json"
         self.audit = self.state / "audit.log"
+        self.files = self.state / "files.json"
         self.secret_records = self.state / "secrets"
         self.adopted = self.state / "adopted.json"
         self.supervisord_conf = self.root / "supervisord.conf"
@@ -77,7 +78,7 @@ class Layout:
         ours = {
             self.bin: ("hostctl", ".hostctl.tmp-*"),
             self.lib: ("hostctl-*.pyz", ".hostctl-*.pyz.tmp-*"),
-            self.run: ("supervisor.sock", "supervisord.pid"),
+            self.run: ("supervisor.sock", "supervisord.pid", "edge/stats.sock*"),
             self.secrets: ("*.env", ".*.env.tmp-*"),
         }
         return [path for folder, names in ours.items() for name in names for path in folder.glob(name)]
@@ -109,9 +110,14 @@ def make_folder(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
-def write_atomic(path: Path, text: str, mode: int = 0o600, durable: bool = True) -> None:
-    """Replaces a file in one step; with `durable` it is on the disk before anyone can see it."""
-    temporary = path.with_name(".%s.tmp-%d" % (path.name, os.getpid()))
+def write_atomic(
+    path: Path, text: str, mode: int = 0o600, durable: bool = True, temporary_in: Optional[Path] = None
+) -> None:
+    """Replaces a file in one step; with `durable` it is on the disk before anyone can see it.
+
+    While it is written it lies beside it, or in another folder of the same file system.
+    """
+    temporary = (temporary_in or path.parent) / (".%s.tmp-%d" % (path.name, os.getpid()))
     try:
         descriptor = os.open(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from hostctl import client, docker_api, files, firewall, images, integrations, registry, secretfiles
 from hostctl.compose_files import STACK
 from hostctl.context import Context
-from hostctl.forms import DatabaseDefinition, ObserveInput
+from hostctl.forms import DatabaseDefinition, HostFile, ObserveInput
 from hostctl.generations import Record, busy
 from hostctl.labels import NOT_YET, SEPARATOR, label_of
 from hostctl.redact import Unreadable, read_secrets
@@ -89,7 +89,9 @@ class _Seen:
         self._others = others
         self._services = context.store.wanted()
         self._parts = files.contributions(context, self._services)
+        self._expected = files.expected(context, self._services)
         self._texts: Texts = files.present(context)
+        self._own = {file: name for name, one in self._services.items() for file in one["files"]}
         self._processes = context.runtime.processes()
         self._registered = registry.Registered(context)
 
@@ -120,10 +122,10 @@ class _Seen:
         for program in self._context.runtime.host_programs(self._context.host()["definition"]):
             if not _runs(self._processes.get(program)):
                 return "%s is not running" % program
-        for file, text in self._texts.items():
-            if text is None:
-                return "%s is missing" % file
         host = self._context.host()["definition"]
+        for file in sorted(host["files"]):
+            if self._texts.get(file) is None:
+                return "%s is missing" % file
         missing = self._context.runtime.host_differs(host)
         if missing:
             return missing
@@ -134,7 +136,7 @@ class _Seen:
             return "its block in %s was edited" % edited
         return (
             layout.wrong_mode()
-            or self._edited_by_nobody()
+            or self._edited_by_nobody(host["files"])
             or firewall.check(layout, host)
             # An `up` has to run the verb `host`, which refuses: it alone knows where they are to be by then.
             or integrations.insisted(host["integrations"], self._others)
@@ -145,6 +147,9 @@ class _Seen:
         if edited:
             missing = self._texts.get(edited) is None
             return "%s is missing" % edited if missing else "its block in %s was edited" % edited
+        own = self._own_files_differ(name)
+        if own:
+            return own
         process = (self._processes or {}).get(name)
         if process is None or not _runs(process):
             return "process not running"
@@ -158,20 +163,31 @@ class _Seen:
 
     def _edited(self, owner: str) -> str:
         for part in self._parts.get(owner, []):
-            text = self._texts.get(part["file"])
-            if part["file"] in self._texts and (text is None or not files.contains(text, part["text"])):
-                return part["file"]
+            file = part["file"]
+            text = self._texts.get(file)
+            if text is None and self._own.get(file, owner) != owner:
+                continue  # the service that brings it says so
+            if file in self._expected and (text is None or not files.contains(text, part["text"])):
+                return file
         return ""
 
-    def _edited_by_nobody(self) -> str:
+    def _own_files_differ(self, name: str) -> str:
+        """How the files that a service brings differ."""
+        own = self._services[name]["files"] if name in self._services else {}
+        for file in sorted(own):
+            if self._texts.get(file) is None:
+                return "%s is missing" % file
+        return self._edited_by_nobody(own)
+
+    def _edited_by_nobody(self, those: Mapping[str, HostFile]) -> str:
         """A file whose parts of services and host are all there, but which isn't what we wrote."""
-        expected = files.expected(self._context, self._services)
-        owners = [name for name in self._services if self._edited(name)]
-        for file, text in self._texts.items():
-            mode = int(self._context.host()["definition"]["files"][file]["mode"], 8)
+        for file in sorted(those):
+            mode = int(those[file]["mode"], 8)
             if os.stat(str(self._context.layout.root / file)).st_mode & 0o777 != mode:
                 return "%s has another mode" % file
-            if text != expected[file] and not any(self._edited(name) == file for name in owners):
+            if self._texts[file] == self._expected[file]:
+                continue
+            if not any(self._edited(name) == file for name in self._services):
                 return "%s was edited" % file
         return ""
 

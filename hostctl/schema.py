@@ -64,7 +64,17 @@ def anything(value: Any, where: str, problems: List[str]) -> None:
     """Any JSON value: it is handed on as it is."""
 
 
-def listing(item: Check, least: int = 0) -> Check:
+def optional(item: Check) -> Check:
+    """Something that may be null as well."""
+
+    def check(value: Any, where: str, problems: List[str]) -> None:
+        if value is not None:
+            item(value, where, problems)
+
+    return check
+
+
+def listing(item: Check, least: int = 0, most: Optional[int] = None) -> Check:
     """A list of one kind of thing."""
 
     def check(value: Any, where: str, problems: List[str]) -> None:
@@ -72,7 +82,9 @@ def listing(item: Check, least: int = 0) -> Check:
             problems.append("%s must be a list" % where)
             return
         entries = cast("List[Any]", value)
-        if len(entries) < least:
+        if least == most and len(entries) != least:
+            problems.append("%s must have exactly %d entries" % (where, least))
+        elif len(entries) < least:
             problems.append("%s must not be empty" % where)
         for index, entry in enumerate(entries):
             item(entry, "%s[%d]" % (where, index), problems)

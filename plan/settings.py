@@ -235,7 +235,7 @@ class Edge(Strict):
     image_from: Literal["registry", "push"] | None = Field(
         default=None, description="how a server gets the image: from its registry, or pushed from this machine's Docker"
     )
-    memory: MemoryLimit = Field(default=parse_bytes("24MB"), description="memory limit")
+    memory: MemoryLimit = Field(default=parse_bytes("32MB"), description="memory limit")
     cpus: Cpus = Field(default=0.2, description="CPU limit in cores")
     disk: Bytes = Field(default=parse_bytes("50MB"), description="disk that it may fill")
     max_connections: Connections = Field(default=500, description="connections at one time, all services together")

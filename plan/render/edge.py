@@ -110,6 +110,8 @@ def _top(edge: EdgePlan) -> str:
         # Buffers are most of its memory: requests wait for one rather than that it is killed for them.
         "    tune.buffers.limit 256\n"
         f"    hard-stop-after {_STOP_SECONDS}s\n"
+        # Workers that finish what they have begun take memory: no more than these after many reloads.
+        "    mworker-max-reloads 3\n"
         f"{_TLS if edge.certificates is not None else ''}"
         f"{_DEFAULTS}"
         "\n"
@@ -132,7 +134,7 @@ defaults
     timeout client 60s
     timeout server 60s
     timeout tunnel 1h
-    timeout http-keep-alive 15s
+    timeout http-keep-alive 10s
     timeout check 2s
     retries 3
     retry-on conn-failure
@@ -172,10 +174,10 @@ def _block(plan: EnvironmentPlan, edge: EdgePlan, mark: str) -> str:
         f"    command: {compose.words(command)}",
         "    restart: always",
         "    network_mode: host",
-        # It binds its ports as root and gives that up: these are all that it needs for it.
+        # It binds its ports as root, and its workers are another user's, whom it has to tell to end.
         '    user: "0:0"',
         "    cap_drop: [ALL]",
-        "    cap_add: [NET_BIND_SERVICE, SETUID, SETGID]",
+        "    cap_add: [KILL, NET_BIND_SERVICE, SETGID, SETUID]",
         "    read_only: true",
         "    volumes:",
         # Folders: a file that is replaced would stay the old one in the container.

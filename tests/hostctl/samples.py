@@ -121,6 +121,27 @@ def service(name: str = "identity-service", port: int = 8302, **changes: Any) ->
     } | changes
 
 
+def behind(**changes: Any) -> dict[str, Any]:
+    """A service's key `edge`."""
+    return {
+        "address": "172.28.84.1",
+        "ports": [16804, 16805],
+        "update": "rolling",
+        "ready": "/ready",
+        "settle_seconds": 2.0,
+    } | changes
+
+
+def container(image: str = "registry.example/identity:1.4.2", **changes: Any) -> dict[str, Any]:
+    """A service's `launch` where it is a container."""
+    return {"image": image, "bind": "172.28.84.1", "env": {"SERVICE_PORT": "8402"}, "resources": {}} | changes
+
+
+def proxy(**changes: Any) -> dict[str, Any]:
+    """The edge's key `proxy`."""
+    return {"file": "edge/haproxy.cfg", "sockets": "run/edge", "certificates": ""} | changes
+
+
 def database(name: str = "mysql", argv: list[str] | None = None, **changes: Any) -> dict[str, Any]:
     """A database's definition."""
     return {

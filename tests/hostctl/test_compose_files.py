@@ -63,8 +63,12 @@ def test_the_owners_of_secrets_are_those_of_the_block() -> None:
         assert problems(made[f"service/{name}"]) == []
 
 
+PLAIN = definitions(plan_of("tencent", put("updates", "recreate")))
+"""Services publish their own ports."""
+
+
 def _block(change: Any) -> dict[str, Any]:
-    value = copy.deepcopy(MADE["tencent"]["service/identity-service"])
+    value = copy.deepcopy(PLAIN["service/identity-service"])
     part = next(part for part in value["parts"] if part["file"].endswith(".yml"))
     part["text"] = change(part["text"])
     return value
@@ -87,6 +91,41 @@ def _block(change: Any) -> dict[str, Any]:
 )
 def test_a_block_that_is_not_its_own_is_refused(change: Any, said: str) -> None:
     assert said in "; ".join(problems(_block(change)))
+
+
+def behind(change: Any = lambda text: text) -> dict[str, Any]:
+    """identity-service as the plan renders it, but behind an edge."""
+    plain, pair = '"127.0.0.1:8402:8402"', '"172.28.84.1:16804-16805:8402"'
+    return _block(lambda text: change(text.replace(plain, pair))) | {"edge": samples.behind()}
+
+
+def the_edge(change: Any = lambda text: text) -> dict[str, Any]:
+    value = _block(lambda text: change(text.replace('    ports:\n      - "127.0.0.1:8402:8402"\n', HOST_NETWORK)))
+    return value | {"proxy": samples.proxy(), "files": {"edge/haproxy.cfg": {"mode": "0644"}}}
+
+
+HOST_NETWORK = "    network_mode: host\n"
+
+
+def test_one_behind_the_edge_publishes_its_pair_and_the_edge_nothing() -> None:
+    assert problems(behind()) == []
+    assert problems(the_edge()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (_block(lambda text: text) | {"edge": samples.behind()}, "must publish 172.28.84.1:16804-16805:8402"),
+        (_block(lambda text: text) | {"edge": samples.behind()}, "must not publish 127.0.0.1:8402:8402"),
+        (behind() | {"edge": None}, "must not publish 172.28.84.1:16804-16805:8402"),
+        (behind(lambda t: t.replace("16804-16805", "16804")), "must publish 172.28.84.1:16804-16805:8402"),
+        (behind(lambda t: t.replace("    ports:\n", '    ports:\n      - "22:22"\n')), "must not publish 22:22"),
+        (the_edge(lambda t: t.replace(HOST_NETWORK, "")), "must say network_mode: host"),
+        (the_edge(lambda t: t.replace(HOST_NETWORK, HOST_NETWORK + "    ports:\n      - 80:80\n")), "not publish 80"),
+    ],
+)
+def test_ports_past_the_edge_are_refused(value: dict[str, Any], said: str) -> None:
+    assert said in "; ".join(problems(value))
 
 
 @given(st.text(alphabet="ab \n:-", max_size=30))

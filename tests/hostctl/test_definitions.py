@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from hostctl import definitions
 from hostctl.errors import BadInput
+from hostctl.layout import FOLDERS
 from tests.hostctl import samples
 
 Change = Callable[[dict[str, Any]], Any]
@@ -66,7 +69,7 @@ def test_what_may_be_left_out_has_its_default() -> None:
         (lambda d: d["health"].update(timeout_seconds=0), "health.timeout_seconds must be a number from 0.1 to 3600"),
         (lambda d: d["stop"].update(grace_seconds=True), "stop.grace_seconds must be a number from 0 to 3600"),
         (lambda d: d.update(secrets=["../x"]), "secrets[0] is '../x'"),
-        (lambda d: d["parts"][0].update(file="../x"), "parts[0].file is '../x': a file's name has no folder in it"),
+        (lambda d: d["parts"][0].update(file="../x"), "parts[0].file is '../x': a file's name has at most one folder"),
         (lambda d: d["parts"][0].update(file=".hidden"), "parts[0].file is '.hidden'"),
         (lambda d: d["parts"][0].update(order="1"), "parts[0].order must be a whole number"),
     ],
@@ -75,6 +78,105 @@ def test_what_is_wrong_is_named(change: Change, message: str) -> None:
     with pytest.raises(BadInput) as caught:
         service(change)
     assert message in str(caught.value)
+
+
+def test_what_an_older_control_side_doesnt_say_has_its_default() -> None:
+    found = service()
+    assert (found["edge"], found["proxy"], found["files"]) == (None, None, {})
+    found = service(lambda d: d.update(edge=None, proxy=None))
+    assert (found["edge"], found["proxy"]) == (None, None)
+
+
+def test_a_service_behind_the_edge_and_the_edge_itself() -> None:
+    found = service(lambda d: d.update(launch=samples.container(), edge=samples.behind()))
+    assert found["edge"] == samples.behind()
+    files = {"edge/haproxy.cfg": {"mode": "0644"}}
+    found = service(lambda d: d.update(launch=samples.container(), proxy=samples.proxy(), files=files))
+    assert (found["proxy"], found["files"]) == (samples.proxy(), files)
+    certificates = samples.proxy(certificates="/etc/blockchain-dao/tls")
+    found = service(lambda d: d.update(launch=samples.container(), proxy=certificates, files=files))
+    assert found["proxy"]["certificates"] == "/etc/blockchain-dao/tls"
+
+
+def put_behind(**changes: Any) -> Change:
+    return lambda d: d.update(launch=samples.container(), edge=samples.behind(**changes))
+
+
+def made_proxy(**changes: Any) -> Change:
+    files = {"edge/haproxy.cfg": {"mode": "0644"}}
+    return lambda d: d.update(launch=samples.container(), files=files, proxy=samples.proxy(**changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put_behind(address="gateway"), "edge.address is 'gateway': not an IPv4 address"),
+        (put_behind(ports=[16804]), "edge.ports must have exactly 2 entries"),
+        (put_behind(ports=[16804, 16805, 16806]), "edge.ports must have exactly 2 entries"),
+        (put_behind(ports=[16804, 16804]), "edge.ports are 16804 and 16804: they must be two that follow each other"),
+        (put_behind(ports=[16804, 16806]), "edge.ports are 16804 and 16806: they must be two that follow each other"),
+        (put_behind(ports=[8302, 8303]), "edge.ports has 8302, which the edge itself listens on"),
+        (put_behind(ports=[0, 1]), "edge.ports[0] must be a whole number from 1 to 65535"),
+        (put_behind(update="quickly"), "edge.update is 'quickly'; it must be 'rolling' or 'recreate'"),
+        (put_behind(ready="ready"), "edge.ready is 'ready': it must be a path such as /ready"),
+        (put_behind(settle_seconds=-1), "edge.settle_seconds must be a number from 0 to 3600"),
+        (put_behind(adress=""), "edge.adress is unknown (did you mean address?)"),
+        (lambda d: d.update(edge=samples.behind()), "edge needs a container: launch.image is missing"),
+        (lambda d: (put_behind()(d), d.update(ports=[8302, 8303])), "ports must be exactly one: edge has one pair"),
+        (lambda d: (put_behind()(d), made_proxy()(d)), "edge and proxy can't both be there"),
+        (made_proxy(file="edge/other.cfg"), "proxy.file is 'edge/other.cfg': it must be one of the definition's own"),
+        (lambda d: d.update(launch=samples.container(), proxy=samples.proxy()), "it must be one of the definition's"),
+        (made_proxy(sockets="sockets/edge"), "proxy.sockets is 'sockets/edge': it must be a folder in run"),
+        (made_proxy(sockets="run/../edge"), "proxy.sockets is 'run/../edge'"),
+        (made_proxy(sockets="run/.."), "proxy.sockets is 'run/..'"),
+        (made_proxy(certificates="tls"), "proxy.certificates is 'tls': it must be an absolute folder of the host"),
+        (made_proxy(certificates="/a:/b"), "proxy.certificates is '/a:/b'"),
+    ],
+)
+def test_what_is_wrong_about_the_edge_is_named(change: Change, message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        service(change)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["../x"], "a key of files is '../x': a file's name has at most one folder in it, such as edge/haproxy.cfg"),
+        (["edge/../x"], "a key of files is 'edge/../x'"),
+        (["/etc/passwd"], "a key of files is '/etc/passwd'"),
+        (["a/b/c"], "a key of files is 'a/b/c'"),
+        (["edge/"], "a key of files is 'edge/'"),
+        ([".x/y"], "a key of files is '.x/y'"),
+        (["edge/.haproxy.cfg.tmp-1"], "a key of files is 'edge/.haproxy.cfg.tmp-1'"),
+        (["state/x"], "files.state/x is the name of one of our folders (state)"),
+        (["State/x"], "files.State/x is the name of one of our folders (state)"),
+        (["bin"], "files.bin is the name of one of our folders (bin)"),
+        (["run/edge"], "files.run/edge is the name of one of our folders (run)"),
+        (["edge", "edge/x"], "files.edge is a file, and another one's folder"),
+    ],
+)
+def test_a_file_that_may_not_be(files: list[str], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        service(lambda d: d.update(files={file: {"mode": "0644"} for file in files}))
+    assert message in str(caught.value)
+    changes = {"files": samples.host()["files"] | {file: {"mode": "0644"} for file in files}}
+    with pytest.raises(BadInput) as caught:
+        definitions.parse_host(samples.raw(samples.host(**changes)))
+    assert message in str(caught.value)
+
+
+@given(st.text(max_size=40) | st.from_regex(r"\A[./a-z]{1,12}\Z"))
+def test_whatever_a_file_is_called_it_stays_in_root_and_out_of_our_folders(name: str) -> None:
+    try:
+        service(lambda d: d.update(files={name: {"mode": "0644"}}))
+    except BadInput:
+        return
+    place = Path("/root-folder") / name
+    assert Path(os.path.normpath(place)) == place
+    assert place.parent in (Path("/root-folder"), Path("/root-folder") / name.split("/")[0])
+    assert place.relative_to("/root-folder").parts[0].lower() not in FOLDERS
+    assert not any(part.startswith(".") for part in place.parts)
 
 
 def test_all_problems_at_once() -> None:
@@ -159,7 +261,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(samples.service())), JSON)
+@given(st.sampled_from([*sorted(samples.service()), "edge", "proxy", "files"]), JSON)
 def test_whatever_comes_it_is_sound_or_refused(key: str, value: Any) -> None:
     raw = json.dumps(samples.service() | {key: value}).encode()
     try:

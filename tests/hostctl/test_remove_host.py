@@ -19,7 +19,7 @@ from tests.hostctl.fake import FakeHost, FakeRuntime
 NAME = "identity-service"
 SINCE = {
     "host": ("compose", "firewall", "integrations", "prerequisites", "reloader"),
-    "service": ("register",),
+    "service": ("register", "edge", "proxy", "files"),
     "launch": ("image", "bind", "resources"),
 }
 

@@ -9,19 +9,19 @@ from tests.plan.stacks import Change, changed, drop, notices_of, plan_of, proble
 ALIBABA_TABLE = """\
                                      cpus    memory      disk
 the system itself (host.reserve)      0.2     200MB       8GB
-identity-service                     0.07      52MB     200MB
-governance-service                   0.07      52MB     200MB
-blockchain-storage                   0.07      52MB     200MB
-blockchain-cache                     0.07      52MB     200MB
-blockchain-security                  0.07      52MB     200MB
+identity-service                     0.07      51MB     200MB
+governance-service                   0.07      51MB     200MB
+blockchain-storage                   0.07      51MB     200MB
+blockchain-cache                     0.07      51MB     200MB
+blockchain-security                  0.07      51MB     200MB
 blockchain-audit                     0.07     200MB     200MB
-dao-governance                       0.07      52MB     200MB
-dao-voting                           0.07      52MB     200MB
-dao-proposal                         0.07      52MB     200MB
-dao-reward                           0.07      52MB     200MB
-blockchain-service                   0.07      52MB     200MB
-crosschain-service                   0.07      52MB     200MB
-edge                                  0.2      24MB      50MB
+dao-governance                       0.07      51MB     200MB
+dao-voting                           0.07      51MB     200MB
+dao-proposal                         0.07      51MB     200MB
+dao-reward                           0.07      51MB     200MB
+blockchain-service                   0.07      51MB     200MB
+crosschain-service                   0.07      51MB     200MB
+edge                                  0.2      32MB      50MB
 mysql                                 0.1     300MB       5GB
 redis                                0.05      60MB       1GB
 postgres                             0.05     120MB       5GB
@@ -30,7 +30,7 @@ consul                                0.1      60MB     500MB
 zervigo                               0.1      60MB     500MB
 prometheus                            0.1     100MB       5GB
 grafana                              0.05      80MB       1GB
-sum                                  1.89   1.896GB   30.45GB
+sum                                  1.89   1.893GB   30.45GB
 host 47.115.168.107                     2     1.8GB      40GB"""
 
 
@@ -38,7 +38,7 @@ def test_a_sum_beyond_the_host_shows_the_table() -> None:
     error = refusal("alibaba", changed("alibaba", put("services.blockchain-audit.memory", "200MB")))
     assert str(error) == (
         "Pulumi.alibaba.yaml has 1 problem; nothing was touched:\n"
-        "  - host.memory: everything takes 1.896GB, the host has 1.8GB; lower limits by 96MB (table below)\n"
+        "  - host.memory: everything takes 1.893GB, the host has 1.8GB; lower limits by 93MB (table below)\n"
         "\n" + ALIBABA_TABLE
     )  # D14
 
