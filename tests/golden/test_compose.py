@@ -66,10 +66,9 @@ def test_behind_an_edge_each_has_one_of_a_pair_where_nobody_outside_is(stack: st
 
 def test_every_container_has_a_memory_limit_and_no_swap(stack: str) -> None:
     plan = plan_of(stack)
-    default = {"tencent": (64_000_000, 0.08), "alibaba": (52_000_000, 0.07)}[stack]
-    edge = {"tencent": (48_000_000, 0.2), "alibaba": (24_000_000, 0.2)}[stack]
+    default = {"tencent": (64_000_000, 0.08), "alibaba": (51_000_000, 0.07)}[stack]
     for name, service in compose(plan)["services"].items():
-        assert (service["mem_limit"], service["cpus"]) == (edge if name == "edge" else default)  # D14
+        assert (service["mem_limit"], service["cpus"]) == ((32_000_000, 0.2) if name == "edge" else default)  # D14
         assert service["memswap_limit"] == service["mem_limit"]
 
 

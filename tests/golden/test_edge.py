@@ -183,7 +183,7 @@ def test_what_hostctl_is_told_of_the_edge(stack: str) -> None:
     plan = plan_of(stack, CERTIFICATES)
     assert plan.edge is not None
     made = edge_definition(plan, plan.edge)
-    port, memory = {"tencent": (8419, 48_000_000), "alibaba": (8519, 24_000_000)}[stack]
+    port = {"tencent": 8419, "alibaba": 8519}[stack]
     assert definitions(plan)["service/edge"] == made
     assert (made["kind"], made["name"], made["ports"], made["secrets"]) == ("service", "edge", [port], [])
     assert made["health"]["url"] == f"http://127.0.0.1:{port}/health"
@@ -198,7 +198,7 @@ def test_what_hostctl_is_told_of_the_edge(stack: str) -> None:
         "image": "blockchain-dao/edge:0.1.0",
         "bind": "127.0.0.1",
         "env": {},
-        "resources": {"cpus": 0.2, "memory": memory},
+        "resources": {"cpus": 0.2, "memory": 32_000_000},
     }
     assert made["digest"] == digest_of(made["launch"], made["secrets"], made["health"], made["stop"])
     files = {part["file"] for part in made["parts"]}
@@ -227,7 +227,7 @@ def test_the_edges_container() -> None:
     assert "ports" not in found
     assert found["command"] == ["haproxy", "-W", "-db", "-x", "/run/edge/stats.sock", "-f", "/edge/haproxy.cfg"]
     assert (found["restart"], found["read_only"], found["user"]) == ("always", True, "0:0")  # D25
-    assert (found["cap_drop"], found["cap_add"]) == (["ALL"], ["NET_BIND_SERVICE", "SETUID", "SETGID"])
+    assert (found["cap_drop"], found["cap_add"]) == (["ALL"], ["KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"])
     assert found["volumes"] == ["./edge:/edge:ro", "./run/edge:/run/edge"]
     assert (found["stop_signal"], found["stop_grace_period"]) == ("SIGUSR1", "30s")
     assert found["logging"]["options"] == {"max-size": "10m", "max-file": "3"}

@@ -66,7 +66,7 @@ def drop(path: str) -> Change:
 
 RECREATE: dict[str, list[Change]] = {
     "local": [],
-    "tencent": [put("updates", "recreate"), drop("edge")],
+    "tencent": [put("updates", "recreate")],
     "alibaba": [put("updates", "recreate")],
 }
 """The stacks with their services' own ports, where a runtime knows an edge."""

@@ -66,7 +66,7 @@ OPEN = [
 RUNTIMES = [
     pytest.param(
         "tencent",
-        [put("runtime", "process"), drop("edge")],
+        [put("runtime", "process")],
         ["runtime: runtime process is for the laptop, 101.33.251.158 is a server; write `compose`"],
         id="process-on-a-server",
     ),
