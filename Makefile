@@ -3,7 +3,7 @@ STACK ?= local
 # Tests mostly wait for processes: two at a time on the smallest machine; JOBS=0 for one after the other.
 JOBS ?= 2
 # What the tools read: handed over in the environment, so that no value is ever parsed by a shell here.
-export STACK ENGINE SSH_KEY_FILE TO FINGERPRINT CONFIRM ARGS
+export STACK ENGINE SSH_KEY_FILE TO FINGERPRINT CONFIRM ARGS SERVICE
 # Someone's shell settings must not slow ours down (no bytecode) or point uv at another environment.
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME VIRTUAL_ENV
 
@@ -15,7 +15,7 @@ DEV := tools/bootstrap.sh dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up preview destroy outputs encrypt trust handover abandon doctor pulumi install test soak lab lab-down check fmt schema clean
+.PHONY: help up preview destroy outputs rollback encrypt trust handover abandon doctor pulumi install test soak lab lab-down check fmt schema clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -36,6 +36,10 @@ destroy: ## take the environment STACK down (keeps data/ and logs/)
 outputs: ## print the stack's outputs as JSON
 	@$(RUNTIME)
 	@$(PYTHON) tools/engine.py outputs
+
+rollback: ## one service back to its previous generation: SERVICE=NAME (TO=N: to that one); nothing is built or pulled
+	@$(RUNTIME)
+	@tools/with-agent.sh $(PYTHON) tools/rollback.py
 
 encrypt: ## a secret (typed, or on stdin) as the stack file holds it, without the CLI
 	@$(RUNTIME)

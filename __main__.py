@@ -10,7 +10,7 @@ from pulumi.runtime.config import get_config_env
 from components.environment import Environment, EnvironmentArgs
 from components.observation import observe_here, observe_there
 from hostctl import pack
-from imagetool.sources import stand_in_image
+from imagetool.sources import edge_image, stand_in_image
 from plan.checks.safety import refusals
 from plan.load import load_plan, own_keys
 from plan.problems import InvalidStackError
@@ -22,7 +22,7 @@ raw, astray = own_keys(pulumi.get_project(), get_config_env())
 secret_keys = {key for key in raw if pulumi.runtime.is_config_secret(f"{prefix}{key}")}
 
 try:
-    plan = load_plan(stack, raw, secret_keys, astray, stand_in_image("image"))
+    plan = load_plan(stack, raw, secret_keys, astray, stand_in_image("image"), edge_image("edge"))
     if not preview and (refused := list(refusals(plan))):
         raise InvalidStackError(stack, refused)
 except InvalidStackError as error:

@@ -12,6 +12,7 @@ from components import docker
 from components.chain import ChainCredential, ChainCredentialArgs, environment_of
 from components.database import ReusedDatabase, ReusedDatabaseArgs
 from components.docker import Place
+from components.edge import Edge, EdgeArgs
 from components.edition import Edition, EditionArgs
 from components.host import Host, HostArgs
 from components.image import HostImage, RegistryLogin, RegistryLoginArgs, host_image
@@ -20,10 +21,10 @@ from components.observation import Foreign, Observation, from_sources
 from components.outputs import together
 from components.remote import Target
 from components.service import BlockchainService, BlockchainServiceArgs
-from plan.catalog import CONSUL, database_prefix
+from plan.catalog import CONSUL, EDGE, database_prefix
 from plan.images import REGISTRY, images_of
 from plan.models import EnvironmentPlan, ExistingPlan, ServicePlan
-from plan.render import database_definition, host_definition, service_definition
+from plan.render import database_definition, edge_definition, host_definition, service_definition
 from plan.summary import costs, endpoint, ports
 
 CLOCK_SECONDS = 120
@@ -57,6 +58,8 @@ class Environment(pulumi.ComponentResource):
     mode: pulumi.Output[str]
     monthly_cost_yuan: pulumi.Output[int]
     notices: pulumi.Output[list[str]]
+    edge: pulumi.Output[str] | None
+    """The URL of the edge's statistics on its host; None where services publish their own ports."""
 
     def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(self.TYPE, name, None, opts)
@@ -78,6 +81,7 @@ class Environment(pulumi.ComponentResource):
         if place is None:
             first.append(self._host())
         images = self._images(first)
+        edge = self._edge(first, images)
         # The databases' client is the stand-in's image.
         client = [*first, *(one for image, one in images.items() if image == plan.images.stand_in)]
         stores = {database.name: self._database(database.name, client) for database in plan.databases}
@@ -85,14 +89,16 @@ class Environment(pulumi.ComponentResource):
         if place is None and CONSUL in args.secrets:  # services are registered with its token
             first += [one for one, existing in zip(others, plan.existing, strict=True) if existing.name == CONSUL]
         credentials = self._credentials(first) if place is None else []
-        self._services(place, first, images, stores, credentials)
-        self._edition([*first, *images.values()], stores)
+        self._services(place, first, images, stores, credentials, edge)
+        run = [one for image, one in images.items() if plan.edge is None or image != plan.edge.image]
+        self._edition([*first, *run], stores)
 
         self.endpoints = pulumi.Output.from_input({s.name: endpoint(plan, s) for s in plan.running})
         self.databases = self._describe(stores)
         self.ports = pulumi.Output.from_input(ports(plan))
         self.chains = pulumi.Output.from_input([chain.name for chain in plan.chains])
         self.mode = pulumi.Output.from_input(str(plan.mode))
+        self.edge = edge.metrics if edge is not None else None
         self.monthly_cost_yuan = pulumi.Output.from_input(plan.monthly_cost_yuan)
         self.notices = self._notices([*(one.notice for one in stores.values()), *(one.notice for one in others)])
         self.register_outputs(self.outputs())
@@ -108,6 +114,7 @@ class Environment(pulumi.ComponentResource):
             "monthly_cost_yuan": self.monthly_cost_yuan,
             "costs_yuan": pulumi.Output.from_input(costs()),
             "notices": self.notices,
+            **({"edge": self.edge} if self.edge is not None else {}),
         }
 
     def _child(self, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
@@ -136,6 +143,17 @@ class Environment(pulumi.ComponentResource):
             )
             for image in found
         }
+
+    def _edge(self, first: Sequence[pulumi.Resource], images: Mapping[str, HostImage]) -> Edge | None:
+        """The proxy in front of the services, after its host and its image; None where they publish their own ports."""
+        plan = self._plan
+        if plan.edge is None:
+            return None
+        label = self._args.observation.service(EDGE)
+        given = EdgeArgs(plan.edge, edge_definition(plan, plan.edge), self._target, label)
+        return Edge(
+            EDGE, given, self._child([*first, *(one for run_as, one in images.items() if run_as == plan.edge.image)])
+        )
 
     def _database(self, name: str, first: Sequence[pulumi.Resource]) -> ReusedDatabase:
         plan, args = self._plan, self._args
@@ -205,14 +223,17 @@ class Environment(pulumi.ComponentResource):
         images: Mapping[str, HostImage],
         stores: Mapping[str, ReusedDatabase],
         credentials: Sequence[ChainCredential],
+        edge: Edge | None,
     ) -> None:
-        """Each after its host, its databases, its chains' credentials and the services that it needs (P5)."""
+        """Each after its host, its databases, its chains' credentials, the edge and the services that it needs (P5)."""
         made: dict[str, BlockchainService] = {}
         for service in self._plan.services:
             needs = [made[need.name] for need in service.needs if need.name in made]
             bases: list[pulumi.Resource] = [stores[name] for name in service.databases if name in stores]
             bases += credentials if service.chains else []
             bases += [images[service.image]] if service.image in images else []
+            # The edge holds the port that it answers on: there before it, and gone after it.
+            bases += [edge] if edge is not None and service.behind is not None else []
             args = self._service_args(service, place, stores)
             made[service.name] = BlockchainService(service.name, args, self._child([*first, *bases, *needs]))
 

@@ -23,7 +23,17 @@ from hostctl.errors import HostctlError
 SECONDS = 600.0
 LONGEST_REASON = 600
 # Progress, not a reason.
-_NOISE = ("Creating ", "Recreating ", "Starting ", "Pulling ", "Found orphan", " Container ", "time=", "Attaching to")
+_NOISE = (
+    "Creating ",
+    "Recreating ",
+    "Starting ",
+    "Pulling ",
+    "Found orphan",
+    " Container ",
+    "time=",
+    "Attaching to",
+    'The "',
+)
 
 
 class Compose:
@@ -38,6 +48,15 @@ class Compose:
         # without it would recreate the service (P7). So v2 also looks at the services that these need.
         alone = [] if compose_program.is_second(self._program()) else ["--no-deps"]
         return self._call([PROGRAM, "-f", file, "up", "-d", *alone, *names])
+
+    def beside(self, file: str, name: str) -> str:
+        """Makes a second container of a service as the file says now, beside the one that runs; doesn't start it.
+
+        Once the other one is removed, `up` finds nothing to change.
+        """
+        alone = [] if compose_program.is_second(self._program()) else ["--no-deps"]
+        more = ["--no-start", "--no-recreate", *alone, "--scale", name + "=2"]
+        return self._call([PROGRAM, "-f", file, "up", *more, name])
 
     def problem(self, file: str) -> str:
         """Why compose would not read a file of ROOT; "" when it would."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence
 
 from hostctl.compose_aside import Aside
 from hostctl.compose_files import DEFINITION, SERVICE, STACK
@@ -32,6 +32,10 @@ class Seen(NamedTuple):
     created: str
     digest: str
     detail: str
+    proven: bool = True
+    """Whether Docker starts it again by itself; a version that has still to prove itself beside the old one isn't."""
+    ports: FrozenSet[int] = frozenset()
+    """The host's ports on which it is published."""
 
     def process(self) -> Process:
         """The same as every runtime tells it."""
@@ -51,11 +55,15 @@ class Containers:
         return sorted({entry["Labels"][SERVICE] for entry in self._entries()})
 
     def all(self, name: str) -> List[Seen]:
-        """All containers of a service: the one that runs first, then the newest."""
+        """All containers of a service: one that runs and is proven first, then the newest."""
         found = [self._seen(entry["Id"]) for entry in self._entries(name)]
         seen = [one for one in found if one is not None]
         newest = sorted(seen, key=lambda one: one.created, reverse=True)
-        return sorted(newest, key=lambda one: one.state != "running")
+        return sorted(newest, key=lambda one: (one.state != "running", not one.proven))
+
+    def one(self, container: str) -> Optional[Seen]:
+        """One container as it is now; None when it is gone."""
+        return self._seen(container)
 
     def current(self, name: str) -> Optional[Seen]:
         """The container that serves, else the newest."""
@@ -70,7 +78,7 @@ class Containers:
         keep, *others = self.all(name) or [None]
         for other in others:
             if other is not None:
-                self._quietly_delete(other.id)
+                self.delete(other.id)
         if keep is None:
             return
         if keep.state == "paused":
@@ -98,7 +106,7 @@ class Containers:
         if troubles:
             raise HostctlError("; ".join(troubles.values()))
         for left in self.api.containers({STACK: self._stack}):  # one-off ones of `docker-compose run`
-            self._quietly_delete(left["Id"])
+            self.delete(left["Id"])
         for network in self.api.get("/networks", filters='{"label": ["%s=%s"]}' % (STACK, self._stack)):
             self.api.delete("/networks/%s" % network["Id"])
 
@@ -115,8 +123,8 @@ class Containers:
     def _remove_one(self, target: Target) -> str:
         try:
             for one in self.all(target.name):
-                self._stop(one.id, target.grace_seconds)
-                self._quietly_delete(one.id)
+                self.stop(one.id, target.grace_seconds)
+                self.delete(one.id)
         except HostctlError as error:
             return "%s can't be removed: %s" % (target.name, error)
         return ""
@@ -128,7 +136,17 @@ class Containers:
             return "%s is removed, but what it made way for isn't back: %s" % (target.name, error)
         return ""
 
-    def _stop(self, container: str, grace: float) -> None:
+    def set_proven(self, container: str, proven: bool) -> None:
+        """Whether Docker starts it again by itself, as the compose file says, or never."""
+        policy = {"Name": "always" if proven else "no", "MaximumRetryCount": 0}
+        self.api.post("/containers/%s/update" % container, {"RestartPolicy": policy})
+
+    def start(self, container: str) -> None:
+        """Starts one that compose has only made."""
+        self.api.post("/containers/%s/start" % container)
+
+    def stop(self, container: str, grace: float) -> None:
+        """Asks it to end, and ends it when the grace is over; one that is gone is fine."""
         try:
             seconds = math.ceil(grace)
             self.api.post("/containers/%s/stop" % container, seconds=seconds + STOP_MARGIN_SECONDS, t=seconds)
@@ -136,7 +154,8 @@ class Containers:
             if error.status != 404:  # gone meanwhile
                 raise
 
-    def _quietly_delete(self, container: str) -> None:
+    def delete(self, container: str) -> None:
+        """Takes a container away, running or not; one that is gone is fine."""
         try:
             self.api.delete("/containers/%s" % container, force=1)
         except DockerRefused as error:
@@ -157,7 +176,21 @@ def seen(found: Mapping[str, Any]) -> Seen:
         found["Created"],
         labels.get(DEFINITION, ""),
         _detail(state, found["HostConfig"].get("Memory") or 0),
+        _policy(found) != "no",
+        _host_ports(found),
     )
+
+
+def _policy(found: Mapping[str, Any]) -> str:
+    policy: Dict[str, Any] = found["HostConfig"].get("RestartPolicy") or {}
+    return str(policy.get("Name", ""))
+
+
+def _host_ports(found: Mapping[str, Any]) -> FrozenSet[int]:
+    """Where it is published now: Docker chooses one of a range when it starts."""
+    settings: Dict[str, Any] = found.get("NetworkSettings") or {}
+    published: Dict[str, Optional[List[Dict[str, str]]]] = settings.get("Ports") or {}
+    return frozenset(int(one["HostPort"]) for each in published.values() for one in each or [])
 
 
 def service_of(labels: Mapping[str, str], stack: str) -> str:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, cast
 
-from hostctl import compose_files, ports
+from hostctl import compose_files, compose_ports
 from hostctl.compose_command import Compose
-from hostctl.compose_containers import Containers, Seen, service_of, stack_of
+from hostctl.compose_containers import Containers, Seen, stack_of
 from hostctl.compose_files import STACK
+from hostctl.compose_outcome import outcome_of, reasons_of
+from hostctl.compose_rolling import Change, Rolling
+from hostctl.console import say
 from hostctl.docker_api import DockerApi, DockerMissing
+from hostctl.edge import EDGE, FILE, Edge, is_edge
 from hostctl.errors import HostctlError
-from hostctl.forms import ComposeSpec, HostDefinition, ServiceDefinition
-from hostctl.identity import program_of
+from hostctl.forms import Behind, ComposeSpec, HostDefinition, ServiceDefinition
+from hostctl.generations import Store
 from hostctl.layout import Layout, file_identity, read_json, read_text, remove, write_atomic, write_json
 from hostctl.lock import HostLock
 from hostctl.runtime import (
@@ -23,7 +27,6 @@ from hostctl.runtime import (
     OTHER_SETTINGS,
     RESTARTED,
     STARTED,
-    UNCHANGED,
     Outcome,
     Process,
     Target,
@@ -33,9 +36,16 @@ from hostctl.runtime import (
 class ComposeRuntime:
     """Implements `hostctl.runtime.Runtime`."""
 
-    def __init__(self, layout: Layout, lock: Optional[HostLock] = None, api: Optional[DockerApi] = None) -> None:
-        self._layout, self._lock = layout, lock
+    def __init__(
+        self,
+        layout: Layout,
+        lock: Optional[HostLock] = None,
+        api: Optional[DockerApi] = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._layout, self._lock, self._stopped = layout, lock, stopped
         self._api = api or DockerApi()
+        self._store = Store(layout)
 
     def host_problems(self, definition: HostDefinition) -> List[str]:
         """The file's top must be what the rest of this module relies on."""
@@ -54,7 +64,17 @@ class ComposeRuntime:
         return problems
 
     def files_problem(self, texts: Mapping[str, str]) -> Optional[str]:
-        """Whether compose would read the file; what is in place already was read before."""
+        """Whether compose and the edge would read their files; what is in place already was read before."""
+        return self._compose_problem(texts) or self._edge_problem(texts)
+
+    def _edge_problem(self, texts: Mapping[str, str]) -> Optional[str]:
+        text = texts.get(FILE, "")
+        if not text or text == read_text(self._layout.root / FILE):
+            return None
+        block = compose_files.block_of(texts.get(self._spec()["file"], ""), EDGE)
+        return self._edge().problem(text, block)
+
+    def _compose_problem(self, texts: Mapping[str, str]) -> Optional[str]:
         spec = self._spec()
         text = texts.get(spec["file"], "")
         if not compose_files.has_services(texts, spec) or text == read_text(self._layout.root / spec["file"]):
@@ -107,24 +127,40 @@ class ComposeRuntime:
         """One run of compose for all that was asked for."""
         found = self._containers().remove(unwanted)
         outcomes = {name: Outcome(FAILED, reason) for name, reason in found.items()}
-        if not wanted:
-            return outcomes  # whatever is wrong with the network: to be gone needs none
+        if not wanted:  # whatever is wrong with the network: to be gone needs none
+            self._let_go(unwanted)
+            return outcomes
         try:
             outcomes.update(self._bring_up(wanted, host)[0])
         except HostctlError as error:  # no reason to doubt what was removed
             outcomes.update({target.name: Outcome(FAILED, str(error)) for target in wanted})
         return outcomes
 
+    def _let_go(self, unwanted: Sequence[Target]) -> None:
+        """The edge stops listening for those that are gone; what it can't load now it loads with the next change."""
+        edge = self._edge()
+        if edge.services() & {target.name for target in unwanted}:
+            trouble = edge.load()
+            if trouble:
+                say("warning: " + trouble)
+
+    def rolls(self, definition: ServiceDefinition) -> bool:
+        """Whether a container serves, beside which the new one is to prove itself."""
+        now = self._containers().current(definition["name"])
+        if now is None or now.state != "running" or now.digest == definition["digest"]:
+            return False
+        return is_edge(definition) or self._rolling().rolls(definition, now)
+
     def restart(self, targets: Sequence[Target]) -> Dict[str, Outcome]:
         """Recreates what compose would recreate (secrets changed), and starts the others again."""
         containers = self._containers()
         before = {target.name: containers.current(target.name) for target in targets}
         try:
-            outcomes, reason = self._bring_up(targets, self._host())
+            outcomes, reason = self._bring_up(targets, self._host(), anew=True)
         except HostctlError as error:
             return {target.name: Outcome(FAILED, str(error)) for target in targets}
         # A reason that is nobody's own: compose may not have come to look at anyone's secrets.
-        broken = reason if not any(_reasons_of(target.name, reason) for target in targets) else ""
+        broken = reason if not any(reasons_of(target.name, reason) for target in targets) else ""
         for target in targets:
             old, now = before[target.name], containers.current(target.name)
             left_alone = old is not None and now is not None and (old.id, old.started) == (now.id, now.started)
@@ -140,9 +176,70 @@ class ComposeRuntime:
             return Outcome(FAILED, str(error))
         return Outcome(RESTARTED)
 
-    def _bring_up(self, wanted: Sequence[Target], host: HostDefinition) -> Tuple[Dict[str, Outcome], str]:
-        """What became of each, and compose's reason when it failed for any of them."""
+    def _bring_up(
+        self, wanted: Sequence[Target], host: HostDefinition, anew: bool = False
+    ) -> Tuple[Dict[str, Outcome], str]:
+        """What became of each, and compose's reason when it failed for any of them.
+
+        With `anew`, what could be changed without a loss is made anew in any case.
+        """
         self.start(host)
+        changes = self._changes(wanted, anew)
+        plain = [target for target in wanted if target.name not in changes]
+        edge = self._edge()
+        trouble = ""
+        if edge.services() & {one.name for one in plain if self._behind(one.name) is None and one.name != EDGE}:
+            trouble = edge.load()  # it lets go of ports that the services publish themselves from now on
+        outcomes, reason = self._by_compose(plain)
+        trouble = self._lead_edge(outcomes, changes) or trouble
+        for name, change in changes.items():
+            outcomes[name] = Outcome(FAILED, trouble) if trouble else self._roll(change)
+        for target in plain:
+            if trouble and self._behind(target.name) is not None and outcomes[target.name].what != FAILED:
+                outcomes[target.name] = Outcome(FAILED, trouble)
+        return outcomes, reason
+
+    def _changes(self, wanted: Sequence[Target], anew: bool) -> Dict[str, Change]:
+        """Those that are changed beside what serves; what killed runs have left of any is taken away first."""
+        rolling = self._rolling()
+        found: Dict[str, Change] = {}
+        for target in wanted:
+            definition = self._store.now(target.name)
+            if definition is None or not (definition["edge"] or is_edge(definition)):
+                continue
+            digest = definition["digest"]
+            serving = rolling.tidy(
+                target.name, definition["edge"], target.grace_seconds, lambda one, digest=digest: one.digest == digest
+            )
+            if serving is None or not (anew or self._differs(target.name, digest, serving)):
+                continue
+            if is_edge(definition) or rolling.rolls(definition, serving):
+                found[target.name] = Change(target.name, definition, target.grace_seconds, serving)
+        return found
+
+    def _lead_edge(self, outcomes: Dict[str, Outcome], changes: Dict[str, Change]) -> str:
+        """The edge itself, and its configuration, before what it forwards to changes; "" or what is wrong."""
+        edge, change = self._edge(), changes.pop(EDGE, None)
+        if change is not None:
+            outcomes[EDGE] = done = self._roll(change)
+            return done.detail if done.what == FAILED else edge.load()
+        if EDGE in outcomes and outcomes[EDGE].what in (STARTED, RESTARTED):
+            return edge.await_started()
+        return edge.load()
+
+    def _roll(self, change: Change) -> Outcome:
+        try:
+            rolling = self._rolling()
+            outcome = rolling.swap(change) if is_edge(change.definition) else rolling.roll(change)
+        except HostctlError as error:
+            return Outcome(FAILED, str(error))
+        now = self._containers().current(change.name)
+        if outcome.what != FAILED and now is not None:
+            self._note(change.name, now, read_text(self._layout.root / self._spec()["file"]) or "")
+        return outcome
+
+    def _by_compose(self, wanted: Sequence[Target]) -> Tuple[Dict[str, Outcome], str]:
+        """One run of compose for all of them."""
         containers = self._containers()
         spec = self._spec()
         text = read_text(self._layout.root / spec["file"]) or ""
@@ -159,7 +256,7 @@ class ComposeRuntime:
             if target.name not in before:
                 continue
             old, now = before[target.name], containers.current(target.name)
-            outcomes[target.name] = _outcome(target, old, now, reason)
+            outcomes[target.name] = outcome_of(target, old, now, reason)
             # What compose left alone has the secrets that there are: it compared them. When it failed, nobody knows.
             if now is not None and (not reason or old is None or old.id != now.id):
                 self._note(target.name, now, text)
@@ -171,6 +268,8 @@ class ComposeRuntime:
         if image and self._api.image(image) is None:
             raise HostctlError("its image %s is not on this host" % image)
         containers.tidy(name)
+        if name == EDGE:
+            self._edge().make_ready()
         if compose_files.has_documented_name(block, name):
             containers.aside.make_way(name)
 
@@ -200,32 +299,19 @@ class ComposeRuntime:
 
     def strangers(self, wanted: Mapping[str, ServiceDefinition], leaving: Sequence[str]) -> Dict[str, List[str]]:
         """Who holds a port that a service wants: another container, or a process of the host."""
-        numbers = {port for definition in wanted.values() for port in definition["ports"]}
-        listeners = ports.listeners(numbers)
-        published = _published(self._api.containers(), self._stack())
-        moving = {*wanted, *leaving}
-        found: Dict[str, List[str]] = {}
-        for name, definition in wanted.items():
-            block = compose_files.text_of(definition["parts"], self._spec()["file"])
-            # One of exactly this name is set aside before the service starts (D18).
-            aside = name if compose_files.has_documented_name(block, name) else None
-            bind = definition["launch"]["bind"]
-            for port in definition["ports"]:
-                holders = [one for one in published if one.port == port]
-                others = [
-                    one for one in holders if one.service not in moving and (one.labelled or one.container != aside)
-                ]
-                said = [ports.sentence(port, one.name, ours=bool(one.service)) for one in others]
-                if not holders:
-                    near = [one for one in listeners if one.port == port and ports.collide(bind, one.address)]
-                    said = [ports.sentence(port, _whose(one)) for one in near]
-                found.setdefault(name, []).extend(said[:1])
-        return {name: sentences for name, sentences in found.items() if sentences}
+        edge = self._edge()
+        known = compose_ports.Known(self._stack(), edge.pids(), edge.services())
+        return compose_ports.strangers(wanted, leaving, self._api.containers(), known, self._spec()["file"])
 
     def differs(self, name: str, digest: str, process: Process) -> str:
         """Compares the container's label, and the secrets that it was made with."""
         now = self._containers().current(name)
-        if now is None or (now.digest != digest):
+        if now is None:
+            return OTHER_SETTINGS
+        return self._differs(name, digest, now) or (self._edge().differs() if name == EDGE else "")
+
+    def _differs(self, name: str, digest: str, now: Seen) -> str:
+        if now.digest != digest:
             return OTHER_SETTINGS
         known = self._noted(name)
         if known is None or known["container"] != now.id:
@@ -279,56 +365,15 @@ class ComposeRuntime:
     def _containers(self) -> Containers:
         return Containers(self._layout, self._api, self._stack())
 
+    def _behind(self, name: str) -> Optional[Behind]:
+        definition = self._store.now(name)
+        return None if definition is None else definition["edge"]
+
+    def _edge(self) -> Edge:
+        return Edge(self._layout, self._api, self._containers())
+
+    def _rolling(self) -> Rolling:
+        return Rolling(self._containers(), self._edge(), self._compose(), self._spec()["file"], self._stopped)
+
     def _compose(self) -> Compose:
         return Compose(self._layout.root, self._layout.run, self._lock.descriptor if self._lock else None)
-
-
-def _outcome(target: Target, before: Optional[Seen], now: Optional[Seen], reason: str) -> Outcome:
-    """What compose made of one service; whether it is healthy is another question."""
-    own = _reasons_of(target.name, reason)
-    if now is None or now.state == "created" or (target.digest and now.digest != target.digest):
-        return Outcome(FAILED, own or reason or "docker-compose did not start it")
-    if own or (reason and now.state != "running"):
-        return Outcome(FAILED, own or reason)
-    if before is None:
-        return Outcome(STARTED)
-    if before.id != now.id:
-        return Outcome(RESTARTED)
-    if before.state == "running":
-        return Outcome(UNCHANGED if before.started == now.started else RESTARTED)
-    return Outcome(STARTED)
-
-
-def _reasons_of(name: str, reason: str) -> str:
-    """What compose said of one service."""
-    return "; ".join(part for part in reason.split("; ") if name in part.split() or " %s:" % name in part)
-
-
-class _Published(NamedTuple):
-    """A TCP port that a container publishes, and whose container that is."""
-
-    port: int
-    container: str
-    service: str
-    """The service of this stack that it serves; empty for other people's."""
-    labelled: bool
-    """Whether it belongs to a stack of this program's, this one or another: that is never set aside."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return self.service or "the container " + self.container
-
-
-def _published(entries: Sequence[Mapping[str, Any]], stack: str) -> List[_Published]:
-    found: List[_Published] = []
-    for entry in entries:
-        labels: Dict[str, str] = entry["Labels"]
-        name = (entry["Names"] or [entry["Id"][:12]])[0].lstrip("/")
-        numbers = {one["PublicPort"] for one in entry["Ports"] if "PublicPort" in one and one["Type"] == "tcp"}
-        found += [_Published(port, name, service_of(labels, stack), STACK in labels) for port in sorted(numbers)]
-    return found
-
-
-def _whose(listener: ports.Listener) -> str:
-    return "pid %d (%s)" % (listener.pid, program_of(listener.pid)) if listener.pid else "another process"

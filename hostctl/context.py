@@ -99,7 +99,9 @@ class Context:
     def runtime(self) -> Runtime:
         """The runtime that the host's definition names."""
         if self._runtime is None:
-            self._runtime = runtime_for(self.host()["definition"]["runtime"], self.layout, self.lock)
+            self._runtime = runtime_for(
+                self.host()["definition"]["runtime"], self.layout, self.lock, self.signals.stopped
+            )
         return self._runtime
 
     def databases(self) -> Dict[str, DatabaseRecord]:

@@ -83,12 +83,16 @@ class Store:
         record = self.record(name)
         return self._find(name, record["good"] if record else None)
 
+    def now(self, name: str) -> Optional[ServiceDefinition]:
+        """What one service should be now, a change under way included; None when it should not be."""
+        record = self.record(name)
+        return self._find(name, wanted_generation(record)) if record else None
+
     def wanted(self) -> Dict[str, ServiceDefinition]:
         """What the host's files should hold now, changes under way included."""
         found: Dict[str, ServiceDefinition] = {}
         for name in self.names():
-            record = self.record(name)
-            definition = self._find(name, wanted_generation(record) if record else None)
+            definition = self.now(name)
             if definition is not None:
                 found[name] = definition
         return found
@@ -195,6 +199,7 @@ class Store:
             self.forget(name)
         else:
             self.save(record)
+            self._prune(record)
 
     def forget(self, name: str) -> None:
         """Removes everything about one service; its record first: it must never name files that are gone."""

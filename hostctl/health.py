@@ -14,6 +14,7 @@ from hostctl.runtime import Process, Runtime
 POLL_SECONDS = 0.1
 # The runtime starts what it was told to within moments; a service that isn't started by then never will be.
 UNSTARTED_SECONDS = 3.0
+HEALTHY, UNKNOWN = 200, 404
 
 
 class Verdict(NamedTuple):
@@ -24,18 +25,31 @@ class Verdict(NamedTuple):
     seconds: float
 
 
-def probe(url: str, timeout: float) -> str:
-    """Asks once, past any proxy and without following redirects: "" is healthy, else what came instead."""
+class Answer(NamedTuple):
+    """What came of one question: its status, or 0 and why there is none."""
+
+    status: int
+    said: str
+
+
+def ask(url: str, timeout: float) -> Answer:
+    """Asks once, past any proxy and without following redirects."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     try:
         connection.request("GET", parts.path or "/", headers={"User-Agent": "hostctl", "Connection": "close"})
         status = connection.getresponse().status
-        return "" if status == 200 else "%s answers HTTP %d" % (url, status)
+        return Answer(status, "%s answers HTTP %d" % (url, status))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return "%s: %s" % (url, getattr(error, "strerror", None) or str(error) or type(error).__name__)
+        return Answer(0, "%s: %s" % (url, getattr(error, "strerror", None) or str(error) or type(error).__name__))
     finally:
         connection.close()
+
+
+def probe(url: str, timeout: float) -> str:
+    """Asks once: "" is healthy, else what came instead."""
+    answer = ask(url, timeout)
+    return "" if answer.status == HEALTHY else answer.said
 
 
 class Gate:

@@ -190,6 +190,6 @@ def _remove_own_files(layout: Layout) -> None:
     """Our own names alone, and a folder when nothing is left in it: ROOT may hold somebody else's `bin`."""
     for path in layout.own_files():
         remove(path)
-    for folder in (layout.bin, layout.lib, layout.run, layout.secrets):
+    for folder in (layout.bin, layout.lib, layout.run / "edge", layout.run, layout.secrets):
         with suppress(OSError):
             folder.rmdir()

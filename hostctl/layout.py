@@ -78,7 +78,7 @@ class Layout:
         ours = {
             self.bin: ("hostctl", ".hostctl.tmp-*"),
             self.lib: ("hostctl-*.pyz", ".hostctl-*.pyz.tmp-*"),
-            self.run: ("supervisor.sock", "supervisord.pid"),
+            self.run: ("supervisor.sock", "supervisord.pid", "edge/stats.sock*"),
             self.secrets: ("*.env", ".*.env.tmp-*"),
         }
         return [path for folder, names in ours.items() for name in names for path in folder.glob(name)]

@@ -107,6 +107,10 @@ class ProcessRuntime:
             outcomes[target.name] = self._start_one(target.name, what)
         return outcomes
 
+    def rolls(self, definition: ServiceDefinition) -> bool:
+        """Never: a process is stopped, then started."""
+        return False
+
     def restart(self, targets: Sequence[Target]) -> Dict[str, Outcome]:
         """Stops all of them, then starts all of them."""
         self._stop(targets)

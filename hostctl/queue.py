@@ -36,6 +36,8 @@ class Result(TypedDict):
     outcome: str
     detail: str
     log_mark: List[int]
+    log: List[str]
+    """The last lines of what failed and is gone already."""
 
 
 class Queue:

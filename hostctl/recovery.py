@@ -105,7 +105,7 @@ def _adopt_one(context: Context, name: str, record: Record) -> List[Target]:
     digest = context.store.definition(name, pending["generation"])["digest"]
     if pending["phase"] == STARTING and not _other(context, name, digest):
         context.store.turn(name, STARTING, context.me)
-        return []
+        return [target]  # nothing to change, but an update beside the old one may have left that
     context.store.turn(name, ROLLING_BACK, context.me)
     return [target]
 

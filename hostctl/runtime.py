@@ -41,6 +41,8 @@ class Outcome(NamedTuple):
 
     what: str
     detail: str = ""
+    log: Sequence[str] = ()
+    """The last lines of a container that failed and is gone already."""
 
 
 class Runtime(Protocol):
@@ -80,6 +82,10 @@ class Runtime(Protocol):
 
         Raises RuntimeRefused when it won't read the files; nothing has changed then.
         """
+        ...
+
+    def rolls(self, definition: ServiceDefinition) -> bool:
+        """Whether bringing it up takes its time under the lock: the new one proves itself beside the old one."""
         ...
 
     def restart(self, targets: Sequence[Target]) -> Dict[str, Outcome]:
@@ -122,24 +128,35 @@ class Runtime(Protocol):
         ...
 
 
-def _process(layout: Layout, lock: Optional[HostLock]) -> Runtime:
+Stopped = Callable[[], bool]
+
+
+def _process(layout: Layout, lock: Optional[HostLock], stopped: Stopped) -> Runtime:
     from hostctl.process_runtime import ProcessRuntime
 
     return ProcessRuntime(layout)
 
 
-def _compose(layout: Layout, lock: Optional[HostLock]) -> Runtime:
+def _compose(layout: Layout, lock: Optional[HostLock], stopped: Stopped) -> Runtime:
     from hostctl.compose_runtime import ComposeRuntime
 
-    return ComposeRuntime(layout, lock)
+    return ComposeRuntime(layout, lock, stopped=stopped)
 
 
-_RUNTIMES: Dict[str, Callable[[Layout, Optional[HostLock]], Runtime]] = {"process": _process, "compose": _compose}
+_RUNTIMES: Dict[str, Callable[[Layout, Optional[HostLock], Stopped], Runtime]] = {
+    "process": _process,
+    "compose": _compose,
+}
 
 
-def runtime_for(name: str, layout: Layout, lock: Optional[HostLock] = None) -> Runtime:
-    """The runtime of that name; programs that it runs while `lock` is held keep it held."""
+def runtime_for(
+    name: str, layout: Layout, lock: Optional[HostLock] = None, stopped: Stopped = lambda: False
+) -> Runtime:
+    """The runtime of that name; programs that it runs while `lock` is held keep it held.
+
+    Once `stopped`, it gives up what may be given up without loss.
+    """
     if name not in _RUNTIMES:
         known = ", ".join(sorted(_RUNTIMES))
         raise BadInput("this hostctl has no runtime '%s'; it has: %s" % (name, known))
-    return _RUNTIMES[name](layout, lock)
+    return _RUNTIMES[name](layout, lock, stopped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from hostctl import audit, files, recovery, registry, transaction
 from hostctl.console import say
@@ -88,6 +88,8 @@ class Started(NamedTuple):
     log_mark: List[int]
     trouble: str = ""
     """Why the runtime could not restart it."""
+    log: Sequence[str] = ()
+    """The last lines of a new container that is gone again."""
 
 
 def restart_all(context: Context, names: List[str], verb: str) -> None:
@@ -117,7 +119,10 @@ def restart_now(context: Context, names: List[str]) -> Dict[str, Started]:
     failed = {
         name: outcome.detail or "no reason is known" for name, outcome in outcomes.items() if outcome.what == FAILED
     }
-    return {name: entry._replace(trouble=failed.get(name, "")) for name, entry in found.items()}
+    return {
+        name: entry._replace(trouble=failed.get(name, ""), log=outcomes[name].log if name in outcomes else ())
+        for name, entry in found.items()
+    }
 
 
 def await_restarted(context: Context, started: Dict[str, Started], interrupted: Callable[[], bool]) -> Dict[str, str]:
@@ -125,7 +130,7 @@ def await_restarted(context: Context, started: Dict[str, Started], interrupted: 
     trouble: Dict[str, str] = {}
     for name, entry in started.items():
         if entry.trouble:
-            lines = _last_lines(context, entry.definition, entry.log_mark)
+            lines = _last_lines(context, entry.definition, entry.log_mark, entry.log)
             trouble[name] = "%s can't be restarted: %s.%s" % (name, entry.trouble, lines)
             continue
         verdict = Gate(context.runtime, name, entry.definition["health"], interrupted).wait()
@@ -233,7 +238,7 @@ def _roll_back(
     context: Context, definition: ServiceDefinition, result: Result, verdict: Verdict, began: float, verb: str
 ) -> None:
     name = definition["name"]
-    lines = _last_lines(context, definition, result["log_mark"])
+    lines = _last_lines(context, definition, result["log_mark"], result["log"])
     record = context.store.record(name)
     good = record["good"] if record else None
     if good == result["generation"]:
@@ -258,10 +263,10 @@ def _after_rollback(context: Context, name: str, good: Optional[int]) -> str:
     return "Generation %d was put back, but is not healthy either: %s" % (good or 0, back.reason)
 
 
-def _last_lines(context: Context, definition: ServiceDefinition, mark: List[int]) -> str:
+def _last_lines(context: Context, definition: ServiceDefinition, mark: List[int], known: Sequence[str] = ()) -> str:
     """Its last words since this start, without its secrets (D6); why not, where they can't be read."""
     try:
-        lines = context.runtime.log_tail(definition["name"], LAST_LINES, mark)
+        lines = list(known) or context.runtime.log_tail(definition["name"], LAST_LINES, mark)
         secrets = values_of(context.layout, [*definition["secrets"], definition["name"]])
     except (HostctlError, OSError, ValueError) as error:
         return "\nIts log can't be read: %s" % error

@@ -45,14 +45,24 @@ def _gather(context: Context) -> None:
 
 
 def _one_per_service(context: Context) -> List[Request]:
-    """The oldest request for each service that no living run is changing; the others wait on."""
+    """The oldest request for each service that no living run is changing; the others wait on.
+
+    A roll takes seconds and a second container's memory: one at a time, by the run that asked for it.
+    """
     found: Dict[str, Request] = {}
     for request in context.queue.waiting():
         name = request["name"]
         free = name not in found and not busy(context.store.record(name), besides=request["id"])
+        if free and request["owner"] != context.me and _rolls(context, request):
+            continue
         if free and context.queue.take(request):
             found[name] = request
     return list(found.values())
+
+
+def _rolls(context: Context, request: Request) -> bool:
+    definition = request["definition"]
+    return definition is not None and context.runtime.rolls(definition)
 
 
 class Batch:
@@ -198,6 +208,7 @@ class Batch:
             "outcome": outcome.what,
             "detail": outcome.detail,
             "log_mark": self._marks.get(request["name"], [0, 0]),
+            "log": list(outcome.log),
         }
         self._context.queue.answer(request, result)
 

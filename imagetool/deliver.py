@@ -10,7 +10,7 @@ from imagetool import local
 from imagetool.archive import Left, chains_of, left_out, send
 from imagetool.errors import DeliveryError
 from imagetool.server import Server
-from imagetool.sources import LABEL, digest, stand_in_image, write_context
+from imagetool.sources import LABEL, digest, image_of, write_context
 
 _DISK_FULL = "no space left"
 _NOTHING = Left(frozenset(), 0, 0, 0)
@@ -42,7 +42,7 @@ def push(delivery: Delivery, reference: str, server: Server) -> dict[str, Any]:
 
 
 def build(delivery: Delivery, server: Server) -> dict[str, Any]:
-    """Has the server build the stand-in of its sources, unless it has it; the server's result."""
+    """Has the server build the delivery's folder, unless it has that; the server's result."""
     given = delivery["build"]
     require_sources(given["folder"], delivery["run_as"])
     wanted = digest(given["folder"])
@@ -64,7 +64,7 @@ def keep(server: Server, **more: str) -> dict[str, Any]:
 
 def require_sources(folder: str, image: str) -> None:
     """The name was made of the sources as the plan saw them: they must not have changed since."""
-    now = stand_in_image(folder)
+    now = image_of(folder, image.rpartition(":")[0])
     if image != now:
         raise DeliveryError(f"{folder}/ changed while this ran ({image} was planned, it is {now} now): run it again")
 

@@ -1,21 +1,26 @@
-"""The stand-in's sources: their digest, which its tag tells, and the context that Docker builds of (D13)."""
+"""The sources of what is built here: their digest, which the image's tag tells, and the context that Docker builds of.
+
+Two folders are built of: `image/`, the stand-in (D13), and `edge/`, the edge. A folder has a Dockerfile and a VERSION;
+what else is a source, the Dockerfile's own COPY lines say.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-REPOSITORY = "blockchain-dao/stand-in"
+STAND_IN = "blockchain-dao/stand-in"
+EDGE = "blockchain-dao/edge"
 LABEL = "blockchain-dao.sources"
 """The image's label with the whole digest."""
 CERTIFICATE = "company-ca.crt"
 """Where a proxy has certificates of its own: it goes along, and is nobody's source."""
-_FILES = ("Dockerfile", "VERSION", "export_data.sh", "import_data.sh", "requirements.txt")
-_PROGRAM = "standin"
-"""The package: its modules are the image's; what a Finder or an editor leaves beside them isn't."""
+_DOCKERFILE, _VERSION = "Dockerfile", "VERSION"
 _HEX = 12
 _LONG_AGO = 315_532_800
 """1980-01-01: a copy of the sources, checked out another day, is the same."""
@@ -23,8 +28,21 @@ _LONG_AGO = 315_532_800
 
 def stand_in_image(folder: str | Path) -> str:
     """The stand-in's name: it changes when, and only when, its sources or its version do."""
-    version = (Path(folder) / "VERSION").read_text(encoding="utf-8").strip()
-    return f"{REPOSITORY}:{version}-{digest(folder)[:_HEX]}"
+    return image_of(folder, STAND_IN)
+
+
+def edge_image(folder: str | Path) -> str:
+    """The edge's name, as the stand-in's."""
+    return image_of(folder, EDGE)
+
+
+def image_of(folder: str | Path, repository: str) -> str:
+    """The name under `repository` of what is built of a folder: `repository:VERSION-DIGEST`.
+
+    OSError when the folder isn't there or has no Dockerfile or VERSION.
+    """
+    version = (Path(folder) / _VERSION).read_text(encoding="utf-8").strip()
+    return f"{repository}:{version}-{digest(folder)[:_HEX]}"
 
 
 def digest(folder: str | Path) -> str:
@@ -51,10 +69,22 @@ def write_context(folder: str | Path, out: IO[bytes]) -> None:
 
 
 def _sources(folder: Path) -> list[tuple[str, Path]]:
-    """What the Dockerfile copies and what is in everybody's clone: by name, so that a stray file changes no tag."""
-    modules = [path.relative_to(folder) for path in (folder / _PROGRAM).rglob("*.py")]
-    names = {*_FILES, *(path.as_posix() for path in modules if not any(part.startswith(".") for part in path.parts))}
+    """What is in everybody's clone and gets into the image: by name, so that a stray file changes no tag."""
+    names = {_DOCKERFILE, _VERSION}
+    for word in _copied((folder / _DOCKERFILE).read_text(encoding="utf-8")):
+        names |= {word} if word != CERTIFICATE else set()
+        # Of a folder the modules: what a Finder or an editor leaves beside them isn't anybody's.
+        modules = (path.relative_to(folder) for path in (folder / word).rglob("*.py"))
+        names |= {path.as_posix() for path in modules if not any(part.startswith(".") for part in path.parts)}
     return [(name, folder / name) for name in sorted(names) if (folder / name).is_file()]
+
+
+def _copied(dockerfile: str) -> Iterator[str]:
+    """The names that its COPY lines take from the folder; not those of another stage, nor patterns."""
+    for line in re.sub(r"\\\n", " ", dockerfile).splitlines():
+        instruction, *words = line.split() or [""]
+        if instruction == "COPY" and not any(word.startswith("--from") for word in words):
+            yield from (word for word in words[:-1] if not re.search(r"[*?\[]|^--", word))
 
 
 def _mode(path: Path) -> int:

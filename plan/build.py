@@ -6,6 +6,7 @@ import graphlib
 from collections.abc import Mapping
 
 from plan import catalog
+from plan.edge import behind, edge_plan, has_edge, said, with_room
 from plan.images import images_plan, run_as, source_of
 from plan.models import (
     LOOPBACK,
@@ -22,7 +23,7 @@ from plan.models import (
     Runs,
     ServicePlan,
 )
-from plan.network import is_loopback, is_placeholder, same_address
+from plan.network import gateway_of, is_loopback, is_placeholder, same_address
 from plan.settings import Amounts, Database, Defaults, EditionService, Existing, Host, Placement, Service, Settings
 
 SERVER_ROOT = "/opt/blockchain-services"
@@ -30,16 +31,21 @@ LAPTOP_ROOT = ".local"
 _SUBNET = "172.28.{octet}.0/24"
 
 
-def build_plan(stack: str, settings: Settings, stand_in_image: str = catalog.STAND_IN_IMAGE) -> EnvironmentPlan:
+def build_plan(
+    stack: str,
+    settings: Settings,
+    stand_in_image: str = catalog.STAND_IN_IMAGE,
+    edge_image: str = catalog.EDGE_IMAGE,
+) -> EnvironmentPlan:
     """The plan of one stack; the same settings always give the same plan.
 
     A name that the settings use and nothing declares (a dependency, a group) is kept as it is,
-    for `checks` to report. `stand_in_image` is the stand-in's on a server.
+    for `checks` to report. `stand_in_image` and `edge_image` are the program's own on a server.
     """
     enabled = _enabled(settings)
-    images = images_plan(settings, stand_in_image)
+    images = images_plan(settings, stand_in_image, edge_image)
     services = [_service(stack, name, given, settings, images) for name, given in enabled]
-    return EnvironmentPlan(
+    plan = EnvironmentPlan(
         name=stack,
         mode=settings.mode,
         chains=tuple(_chain(name, settings) for name in settings.chains),
@@ -56,9 +62,13 @@ def build_plan(stack: str, settings: Settings, stand_in_image: str = catalog.STA
         own_services=frozenset(name for name, given in settings.services.items() if given.own),
         services_off=frozenset(settings.services) - {name for name, _ in enabled},
         images=images,
+        updates=settings.updates,
+        edge=edge_plan(settings, images),
+        said=said(settings),
         secret_names=tuple(settings.secrets),
         chain_settings=tuple(settings.chain_settings),
     )
+    return with_room(plan)
 
 
 def group_of(name: str, given: Service) -> catalog.Group:
@@ -105,7 +115,7 @@ def _host(stack: str, given: Host) -> HostPlan:
         user=given.user,
         ssh_port=given.ssh_port,
         host_key=given.host_key,
-        subnet=given.subnet or _SUBNET.format(octet={"local": 83, "tencent": 84, "alibaba": 85}.get(stack, 86)),
+        subnet=_subnet(stack, given),
         capacity=Resources(given.cpus, given.memory, given.disk),
         reserve=_resources(given.reserve),
         install_docker=given.install_docker,
@@ -118,13 +128,19 @@ def _host(stack: str, given: Host) -> HostPlan:
     )
 
 
-def _needs(names: tuple[str, ...], settings: Settings) -> tuple[Need, ...]:
+def _subnet(stack: str, given: Host) -> str:
+    return given.subnet or _SUBNET.format(octet={"local": 83, "tencent": 84, "alibaba": 85}.get(stack, 86))
+
+
+def _needs(stack: str, names: tuple[str, ...], settings: Settings) -> tuple[Need, ...]:
     found: list[Need] = []
     for name in names:
         given = settings.services.get(name)
         port = given.port if given else 0
-        # In one network of containers, and behind an edge, a service answers by its name.
+        # In one network of containers a service answers by its name, also one that isn't ready: not behind an edge.
         host = name if settings.runtime != "process" else LOOPBACK
+        if has_edge(settings):
+            host = gateway_of(_subnet(stack, settings.host))
         found.append(Need(name, port, f"http://{host}:{port}"))
     return tuple(found)
 
@@ -150,7 +166,7 @@ def _service(stack: str, name: str, given: Service, settings: Settings, images: 
         port=given.port,
         public=public,
         open_to=_open_to(given, public),
-        needs=_needs(default_needs if given.needs is None else given.needs, settings),
+        needs=_needs(stack, default_needs if given.needs is None else given.needs, settings),
         databases=default_databases if given.databases is None else given.databases,
         chains=given.chains if given.chains is not None else bool(known and known.chains),
         resources=_limits(given, settings.defaults),
@@ -168,6 +184,9 @@ def _service(stack: str, name: str, given: Service, settings: Settings, images: 
         reload_given=given.reload is not None,
         health_timeout=given.health_timeout,
         stop_grace=given.stop_grace,
+        behind=behind(given.port, _subnet(stack, settings.host), settings),
+        settle=settings.defaults.settle if given.settle is None else given.settle,
+        tls=given.tls,
     )
 
 

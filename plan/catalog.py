@@ -14,11 +14,17 @@ Group = Literal["core", "infrastructure", "storage", "security", "dao"]
 Mode = Literal["development", "integration", "production"]
 Chain = Literal["simulation", "huawei", "ethereum"]
 Runtime = Literal["process", "docker", "compose"]
+Updates = Literal["rolling", "recreate"]
 EditionName = Literal["future", "dao", "blockchain"]
 Kind = Literal["mysql", "redis", "postgres", "neo4j", "elasticsearch", "weaviate"]
 
 STAND_IN_IMAGE: Final = "blockchain-dao/stand-in:0.1.0"
 """What runs while a service's real image doesn't exist (D13); the tag is `image/VERSION`."""
+EDGE: Final = "edge"
+"""The name of what owns a server's documented ports with `updates: rolling`: no service's."""
+EDGE_GROUP: Final[Group] = "infrastructure"
+EDGE_IMAGE: Final = "blockchain-dao/edge:0.1.0"
+"""What it runs unless the stack file names an image; the tag is `edge/VERSION`."""
 
 
 @dataclass(frozen=True, slots=True)

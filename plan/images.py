@@ -6,29 +6,53 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from plan.catalog import STAND_IN_IMAGE
-from plan.models import EnvironmentPlan, ImagePlan, ImageSource, ImagesPlan, LoginPlan, ServicePlan
+from plan.catalog import EDGE, EDGE_IMAGE, STAND_IN_IMAGE
+from plan.models import EnvironmentPlan, ImagePlan, ImageSource, ImagesPlan, LoginPlan
 from plan.semantic import DOCKER_HUB, registry, repository
-from plan.settings import Placement, Settings
+from plan.settings import Edge, Placement, Settings
 
 REGISTRY = "registry"
 """The name of the secret that opens the registry."""
 STAND_IN = "stand-in"
 """The name of the stand-in's image among the plan's."""
+STAND_IN_FOLDER, EDGE_FOLDER = "image", "edge"
+"""Of what the images of our own are built."""
 _LONGEST_TAG = 128
 _HEX = 12
 _LONGEST_NAME = 63
 """As hostctl takes them."""
 
 
-def images_plan(settings: Settings, stand_in_image: str) -> ImagesPlan:
-    """What the stack file says of images; the tag that tells the stand-in's sources is for servers only."""
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """What runs an image: a service, or the edge."""
+
+    name: str
+    key: str
+    image: str
+    reference: str
+    image_from: ImageSource
+
+
+def runners(plan: EnvironmentPlan) -> Iterator[Runner]:
+    """Everything that this plan starts."""
+    for one in plan.running:
+        yield Runner(one.name, one.key, one.image, one.reference, one.image_from)
+    if plan.edge is not None:
+        yield Runner(EDGE, EDGE, plan.edge.image, plan.edge.reference, plan.edge.image_from)
+
+
+def images_plan(settings: Settings, stand_in_image: str, edge_image: str) -> ImagesPlan:
+    """What the stack file says of images; the tags that tell the sources of our own are for servers only."""
     given = settings.images
+    server = settings.runtime == "compose"
     return ImagesPlan(
         mirror=given.mirror,
         login=LoginPlan(given.login.server, given.login.user) if given.login else None,
-        stand_in=stand_in_image if settings.runtime == "compose" else STAND_IN_IMAGE,
+        stand_in=stand_in_image if server else STAND_IN_IMAGE,
+        edge=edge_image if server else EDGE_IMAGE,
         stand_in_from=given.stand_in,
         base=given.build.base,
         pip_index=given.build.pip_index,
@@ -36,14 +60,14 @@ def images_plan(settings: Settings, stand_in_image: str) -> ImagesPlan:
     )
 
 
-def source_of(given: Placement, images: ImagesPlan) -> ImageSource:
+def source_of(given: Placement | Edge, images: ImagesPlan) -> ImageSource:
     """How a server gets the image of this entry."""
     if given.image is None:
         return images.stand_in_from
     return given.image_from or "registry"
 
 
-def run_as(given: Placement, settings: Settings, images: ImagesPlan) -> str:
+def run_as(given: Placement | Edge, settings: Settings, images: ImagesPlan) -> str:
     """The name under which containers run the image of this entry.
 
     Docker finds an image by a registry's digest only where it came from that registry. What is pushed, or comes through
@@ -51,7 +75,7 @@ def run_as(given: Placement, settings: Settings, images: ImagesPlan) -> str:
     still there when the new one doesn't become healthy.
     """
     if given.image is None:
-        return images.stand_in
+        return images.edge if isinstance(given, Edge) else images.stand_in
     name, _, digest = given.image.partition("@sha256:")
     mirrored = images.mirror is not None and registry(name) == DOCKER_HUB
     if settings.runtime != "compose" or not digest or not (source_of(given, images) == "push" or mirrored):
@@ -69,21 +93,24 @@ def images_of(plan: EnvironmentPlan) -> tuple[ImagePlan, ...]:
     """
     if plan.runtime != "compose":
         return ()
-    users: dict[str, list[ServicePlan]] = {}
-    for service in plan.running:
-        users.setdefault(service.image, []).append(service)
+    users: dict[str, list[Runner]] = {}
+    for runner in runners(plan):
+        users.setdefault(runner.image, []).append(runner)
     if plan.databases:
         users.setdefault(plan.images.stand_in, [])
     return tuple(_named(plan, users))
 
 
-def _named(plan: EnvironmentPlan, users: dict[str, list[ServicePlan]]) -> Iterator[ImagePlan]:
+def _named(plan: EnvironmentPlan, users: dict[str, list[Runner]]) -> Iterator[ImagePlan]:
     """A new version keeps its image's name: previews show a change, not one that goes and one that comes."""
-    slugs = {image: _slug(image) for image in users if image != plan.images.stand_in}
-    count = Counter([STAND_IN, *slugs.values()])
+    own = {plan.images.stand_in: (STAND_IN, STAND_IN_FOLDER)}
+    if plan.images.edge in users:
+        own[plan.images.edge] = (EDGE, EDGE_FOLDER)
+    slugs = {image: _slug(image) for image in users if image not in own}
+    count = Counter([*(name for name, _ in own.values()), *slugs.values()])
     for image in sorted(users):
         first = users[image][0] if users[image] else None
-        slug = slugs.get(image, STAND_IN)
+        slug, folder = own.get(image) or (slugs[image], None)
         shared = image in slugs and count[slug] > 1
         reference = first.reference if first else image
         yield ImagePlan(
@@ -92,11 +119,12 @@ def _named(plan: EnvironmentPlan, users: dict[str, list[ServicePlan]]) -> Iterat
             reference=reference,
             run_as=image,
             digest=reference[reference.find("@") + 1 :] if "@" in reference else "",
-            keys=tuple(service.key for service in users[image]),
+            keys=tuple(user.key for user in users[image]),
+            folder=folder,
         )
 
 
-def _beside_others(slug: str, users: list[ServicePlan]) -> str:
+def _beside_others(slug: str, users: list[Runner]) -> str:
     """Where several images have one slug, each is told by who runs it: no other image's change renames it.
 
     By the alphabet, as what services need changes their order. No slug has two hyphens in a row.

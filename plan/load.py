@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from plan import checks
 from plan.build import build_plan
-from plan.catalog import STAND_IN_IMAGE
+from plan.catalog import EDGE_IMAGE, STAND_IN_IMAGE
 from plan.checks import resources
 from plan.models import EnvironmentPlan
 from plan.problems import InvalidStackError, Problem, nearest
@@ -52,14 +52,15 @@ def load_plan(
     secret_keys: Collection[str] = (),
     found_before: Iterable[Problem] = (),
     stand_in_image: str = STAND_IN_IMAGE,
+    edge_image: str = EDGE_IMAGE,
 ) -> EnvironmentPlan:
     """The checked plan of a stack file, notices included.
 
     `raw` maps the file's keys (without the namespace) to their values: scalars as text or as what they
     are, structures as maps and lists or as JSON text; `secret_keys` are those that the engine holds for
     secret, of which the values of `secrets` never enter the plan. A key with nothing behind it is absent.
-    `found_before` are problems that the caller knows already (`own_keys`). `stand_in_image` is the stand-in's
-    on a server, where its tag tells its sources (the plan itself reads no disk).
+    `found_before` are problems that the caller knows already (`own_keys`). `stand_in_image` and `edge_image` are
+    the program's own on a server, where their tags tell their sources (the plan itself reads no disk).
     Raises InvalidStackError with every problem.
     """
     shown = sorted(set(secret_keys) - {"secrets"})
@@ -75,7 +76,7 @@ def load_plan(
     problems = [*found_before, *reading.problems]
     if reading.settings is None:
         raise InvalidStackError(stack, problems)
-    plan = build_plan(stack, reading.settings, stand_in_image)
+    plan = build_plan(stack, reading.settings, stand_in_image, edge_image)
     found = [problem for problem in checks.find_problems(plan) if reading.can_judge(problem)]
     if problems or found:
         over = any(problem.key.startswith("host.") for problem in found)

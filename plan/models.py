@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from plan.catalog import STAND_IN_IMAGE, Chain, EditionName, Group, Kind, Mode, Runtime
+from plan.catalog import EDGE, EDGE_IMAGE, STAND_IN_IMAGE, Chain, EditionName, Group, Kind, Mode, Runtime, Updates
 from plan.problems import Notice
 from plan.semantic import PortRange, repository
 
 Runs = Literal["stand-in", "command", "folder", "image"]
 ImageSource = Literal["registry", "push", "build"]
-"""How a server gets an image: from its registry, from this machine's Docker, or built of image/ on the server."""
+"""How a server gets an image: from its registry, from this machine's Docker, or built of a folder of ours there."""
 DatabaseState = Literal["reused", "embedded"]
 LOOPBACK = "127.0.0.1"
+PAIRED = PortRange(512, 16383)
+"""Ports that a service behind the edge may have: twice as much is free for all, and no connection's own."""
+ACME_PORT = 80
+"""Where ACME's http-01 asks."""
 ADMIN_SECRET = "-admin"
 """What the name of an admin's secret ends with, behind its database's."""
 SSHD = "sshd"
@@ -73,6 +77,18 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """Where the edge finds a service that it forwards to."""
+
+    address: str
+    """The gateway of the services' network, on which its containers publish their ports."""
+    ports: tuple[int, int]
+    """Of its two slots, `a` and `b`: a container has one of them."""
+    rolling: bool
+    """Whether an update starts the new container beside the old one; the host's memory may not hold both."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServicePlan:
     """One service, one container or process (P1-P3, E2)."""
 
@@ -104,12 +120,38 @@ class ServicePlan:
     image_from_given: bool = False
     image_given: bool = False
     reload_given: bool = False
+    behind: Behind | None = None
+    """None where it publishes its own port."""
+    settle: float = 0
+    """Seconds that a new version must stay ready before it gets requests."""
+    tls: int | None = None
+    """The port on which it answers TLS from outside, and only so."""
 
     @property
     def stand_in(self) -> bool:
         """Whether the stand-in serves in its place, also when the stack file names the stand-in's image (D13)."""
         ours = self.runs == "image" and repository(self.image) == repository(STAND_IN_IMAGE)
         return ours or self.runs == "stand-in"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePlan:
+    """The proxy that owns the documented ports of the services behind it, so that updates lose no request."""
+
+    image: str
+    """The name under which its container runs it."""
+    reference: str
+    """The image as it is given, digest and all."""
+    image_from: ImageSource
+    port: int
+    """On loopback: its own /health and /metrics."""
+    resources: Resources
+    max_connections: int
+    """At one time, all services together."""
+    certificates: str | None = None
+    """The host's folder with the team's PEM files."""
+    acme_thumbprint: str | None = None
+    """Of the ACME account for which it answers challenges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +239,9 @@ class ImagesPlan:
     stand_in: str = STAND_IN_IMAGE
     """The stand-in's image; on servers its tag tells its sources."""
     stand_in_from: ImageSource = "build"
+    """How the stand-in's comes to a server, and the edge's own."""
+    edge: str = EDGE_IMAGE
+    """The edge's own image; on servers its tag tells its sources."""
     base: str | None = None
     pip_index: str | None = None
     network: str | None = None
@@ -217,6 +262,8 @@ class ImagePlan:
     """`sha256:…` where it is pinned: the registry's digest, the image's id where it is pushed. Empty otherwise."""
     keys: tuple[str, ...]
     """Of the services that run it."""
+    folder: str | None = None
+    """The project's folder that it is built of; None for what somebody else built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +274,8 @@ class Listener:
     owner: str
     key: str
     ours: bool
+    paired: bool = False
+    """Whether it follows from a service's port: one of the two on which the edge finds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +300,12 @@ class EnvironmentPlan:
     services_off: frozenset[str] = frozenset()
     """Services of the stack file that belong to a group which is off (D10)."""
     images: ImagesPlan = ImagesPlan()
+    updates: Updates = "recreate"
+    """As the stack file says, whether or not its runtime knows any."""
+    edge: EdgePlan | None = None
+    """None where services publish their own ports."""
+    said: frozenset[str] = frozenset()
+    """Keys about updates that are in the stack file: they would do nothing where there is no edge."""
     secret_names: tuple[str, ...] = ()
     chain_settings: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = field(default=())
@@ -265,6 +320,12 @@ class EnvironmentPlan:
         """Every service that this plan starts: the environment's and the active edition's."""
         active = self.active_edition
         return self.services + (active.members if active else ())
+
+    @property
+    def surge(self) -> ServicePlan | None:
+        """The service whose second container takes most while it is updated: at most one at a time is."""
+        rolling = [service for service in self.services if service.behind is not None and service.behind.rolling]
+        return max(rolling, key=lambda service: service.resources.memory, default=None)
 
     def beside(self, name: str) -> ExistingPlan | None:
         """What of that name runs on the stack's own host already."""
@@ -287,6 +348,7 @@ class EnvironmentPlan:
             if service.debug_port is not None:
                 owner = f"the debugger of {service.name}"
                 yield Listener(service.debug_port, owner, f"{service.key}.debug_port", True)
+        yield from self._edge_listeners()
         for edition in self.editions:
             for member in edition.members:
                 if not member.port:  # missing from the stack file: a problem of its own
@@ -301,3 +363,18 @@ class EnvironmentPlan:
         for existing in self.existing:
             for port in existing.ports if existing.local else ():
                 yield Listener(port, existing.name, f"existing.{existing.name}.ports", False)
+
+    def _edge_listeners(self) -> Iterator[Listener]:
+        """What the edge binds beside the documented ports, and the pairs of the services behind it."""
+        if self.edge is None:
+            return
+        yield Listener(self.edge.port, EDGE, "edge.port", True)
+        for service in self.services:
+            # A port that is none for a service behind the edge is a problem of its own.
+            if service.behind is not None and service.port in PAIRED:
+                for port in service.behind.ports:
+                    yield Listener(port, f"{service.name} behind the edge", f"{service.key}.port", True, paired=True)
+            if service.tls is not None and service.tls != service.port:
+                yield Listener(service.tls, service.name, f"{service.key}.tls", True)
+        if self.edge.acme_thumbprint is not None:
+            yield Listener(ACME_PORT, EDGE, "edge.acme_thumbprint", True)

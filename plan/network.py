@@ -76,6 +76,12 @@ def _subnet(value: Any) -> str:
 
 Subnet = Annotated[str, BeforeValidator(_subnet), WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+/\d{1,2}$"})]
 
+
+def gateway_of(subnet: str) -> str:
+    """The host's own address on a services' network: the subnet's first."""
+    return str(ipaddress.ip_network(subnet)[1])
+
+
 _URL = r"^(https?|wss?)://[^\s/?#@\\]+([/?#]\S*)?$"
 _PRINTABLE = re.compile(r"[^\x00-\x20\x7f-\x9f\u2028\u2029\ufffe\uffff]{1,4000}")
 

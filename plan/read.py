@@ -87,7 +87,13 @@ def _echoes(problem: Problem, path: Path) -> bool:
             # Whether it is a server nobody knows.
             return place[0] == "runtime" or place == ("host", "root") or place[-1] == "when_missing" or _SSHD in said
         case ("runtime",):
-            return "runtime " in said or place[-1] == "folder"
+            return "runtime " in said or place[-1] == "folder" or _about_the_edge(place, said)
+        case ("updates",):
+            return _about_the_edge(place, said)
+        case ("edge",) | ("edge", "certificates") | ("services", _, "public"):
+            return place[-1] == "tls"
+        case ("range",):
+            return place == ("edge", "port")
         case ("images", *_):
             return place in (("images", "login"), ("secrets", "registry")) or place[-1] == "image_from"
         case (*_, "image"):
@@ -98,6 +104,12 @@ def _echoes(problem: Problem, path: Path) -> bool:
             return place[0] == "edition"
         case _:
             return _echoes_of_what_is_opened(place, said, path)
+
+
+def _about_the_edge(place: Path, said: str) -> bool:
+    """Whether a problem may only be there because nobody knows whether there is an edge, which takes memory too."""
+    told = place[0] in ("edge", "updates") or place[-1] == "tls" or "the edge" in said
+    return told or (place[0] == "host" and place[-1] in _AMOUNTS)
 
 
 def _echoes_of_what_is_opened(place: tuple[str, ...], said: str, path: Path) -> bool:

@@ -169,6 +169,32 @@ def _image(value: Any) -> str:
 Image = Annotated[str, BeforeValidator(_image), WithJsonSchema({"type": "string"})]
 
 
+def _folder(value: Any) -> str:
+    right = "write an absolute folder of the server, for example /etc/blockchain-dao/tls"
+    if not isinstance(value, str) or not re.fullmatch(_FOLDER, value) or {".", ".."} & set(value.split("/")):
+        raise refuse(f"{shown(value)} is no folder of a server", right)
+    return value
+
+
+_FOLDER = r"(/[A-Za-z0-9._@+-]{1,255}){1,32}"
+HostFolder = Annotated[str, BeforeValidator(_folder), WithJsonSchema({"type": "string", "pattern": rf"^{_FOLDER}$"})]
+"""A folder of the server, in characters that neither YAML nor Docker takes for something else."""
+
+
+def _thumbprint(value: Any) -> str:
+    right = "write the 43 characters that `acme.sh --register-account` prints as ACCOUNT_THUMBPRINT"
+    if not isinstance(value, str) or not re.fullmatch(_THUMBPRINT, value):
+        raise refuse(f"{shown(value)} is no thumbprint of an ACME account", right)
+    return value
+
+
+_THUMBPRINT = r"[A-Za-z0-9_-]{43}"
+Thumbprint = Annotated[
+    str, BeforeValidator(_thumbprint), WithJsonSchema({"type": "string", "pattern": rf"^{_THUMBPRINT}$"})
+]
+"""The SHA-256 of an ACME account's public key (RFC 8555), as URLs have it; nothing secret."""
+
+
 DOCKER_HUB = "docker.io"
 """The registry of an image that names none."""
 

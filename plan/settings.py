@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from plan.catalog import Chain, EditionName, Group, Kind, Mode, Runtime
+from plan.catalog import Chain, EditionName, Group, Kind, Mode, Runtime, Updates
 from plan.network import Address, Cidr, HostKey, Subnet, Url, WebUrl
 from plan.semantic import (
     Bytes,
+    HostFolder,
     Image,
     MemoryLimit,
     Mirror,
@@ -22,6 +23,7 @@ from plan.semantic import (
     Registry,
     Runnable,
     Secret,
+    Thumbprint,
     parse_bytes,
 )
 
@@ -38,6 +40,8 @@ OneLine = Annotated[
 # Docker's least share of a core, hostctl's least time.
 Cpus = Annotated[float, Field(ge=0.01, le=1024, allow_inf_nan=False), Number]
 Seconds = Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False), Number]
+Pause = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False), Number]
+Connections = Annotated[int, Field(ge=10, le=20000), Number]
 Cores = Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False), Number]
 
 
@@ -128,6 +132,12 @@ class Service(Placement):
     debug_port: Port | None = Field(default=None, description="a debugger (debugpy) listens here, on loopback")
     health_timeout: Seconds = Field(default=30, description="seconds that it may take to become healthy")
     stop_grace: Seconds = Field(default=10, description="seconds to finish requests under way after SIGTERM")
+    settle: Pause | None = Field(
+        default=None, description="seconds that a new version must stay ready before it gets requests"
+    )
+    tls: Port | None = Field(
+        default=None, description="the port on which it answers TLS from outside, and only so; needs edge.certificates"
+    )
 
 
 class EditionService(Placement):
@@ -195,7 +205,7 @@ class ImagesLogin(Strict):
 
 
 class ImagesBuild(Strict):
-    """How the stand-in's image is built of image/."""
+    """How the images of our own are built: the stand-in's of image/, the edge's of edge/."""
 
     base: Image | None = Field(default=None, description="the base image; debian:bookworm-slim otherwise")
     pip_index: Url | None = Field(default=None, description="a package index near the host; pypi.org otherwise")
@@ -210,17 +220,40 @@ class Images(Strict):
     mirror: Mirror | None = Field(default=None, description="where a server gets Docker Hub's images first")
     login: ImagesLogin | None = Field(default=None, description="who logs in to the registry")
     stand_in: Literal["build", "push"] = Field(
-        default="build", description="the stand-in's image: built on the server, or built here and pushed"
+        default="build", description="the stand-in's image and the edge's: built on the server, or here and pushed"
     )
-    build: ImagesBuild = Field(default_factory=ImagesBuild, description="how the stand-in's image is built")
+    build: ImagesBuild = Field(default_factory=ImagesBuild, description="how these images are built")
+
+
+class Edge(Strict):
+    """What owns a server's documented ports with `updates: rolling`: HAProxy, in a container."""
+
+    port: Port | None = Field(
+        default=None, description="its own port, on loopback (/health, /metrics); the range's first + 19 otherwise"
+    )
+    image: Image | None = Field(default=None, description="its image (HAProxy and bash); built of edge/ otherwise")
+    image_from: Literal["registry", "push"] | None = Field(
+        default=None, description="how a server gets the image: from its registry, or pushed from this machine's Docker"
+    )
+    memory: MemoryLimit = Field(default=parse_bytes("32MB"), description="memory limit")
+    cpus: Cpus = Field(default=0.2, description="CPU limit in cores")
+    disk: Bytes = Field(default=parse_bytes("50MB"), description="disk that it may fill")
+    max_connections: Connections = Field(default=500, description="connections at one time, all services together")
+    certificates: HostFolder | None = Field(
+        default=None, description="the server's folder with PEM files (chain and key), for services with tls"
+    )
+    acme_thumbprint: Thumbprint | None = Field(
+        default=None, description="answers ACME's http-01 on port 80 for the account with this thumbprint"
+    )
 
 
 class Defaults(Strict):
-    """Limits of a service that names none (D14)."""
+    """What a service has that names nothing else: limits (D14), how it is updated."""
 
     cpus: Cpus = Field(default=0.1, description="CPU limit in cores")
     memory: MemoryLimit = Field(default=parse_bytes("64MB"), description="memory limit")
     disk: Bytes = Field(default=parse_bytes("200MB"), description="disk that it may fill")
+    settle: Pause = Field(default=2, description="seconds that a new version must stay ready before it gets requests")
 
 
 class Settings(Strict):
@@ -229,6 +262,11 @@ class Settings(Strict):
     mode: Mode = Field(description="BLOCKCHAIN_MODE: development, integration or production")
     chains: tuple[Chain, ...] = Field(min_length=1, description="BLOCKCHAIN_CHAIN, in order, for example [huawei]")
     runtime: Runtime = Field(default="compose", description="process or docker on a laptop, compose on a server")
+    updates: Updates = Field(
+        default="rolling",
+        description="rolling: the new container beside the old one, behind an edge; recreate: without one (compose)",
+    )
+    edge: Edge = Field(default_factory=Edge, description="what owns the documented ports with `updates: rolling`")
     range: PortRange = Field(description="the environment's ports, for example 8300-8399")
     monthly_cost_yuan: Annotated[int, Field(ge=0), Number] = Field(
         description="what blockchain adds a month, for example 50 (P11)"
@@ -244,7 +282,7 @@ class Settings(Strict):
     chain_settings: dict[Chain, ChainSettings] = Field(
         default_factory=dict[Chain, ChainSettings], description="per chain"
     )
-    defaults: Defaults = Field(default_factory=Defaults, description="limits of services that name none")
+    defaults: Defaults = Field(default_factory=Defaults, description="what services have that name nothing else")
     dao_group: bool = Field(default=True, description="whether the stack deploys the services of group dao (D10)")
     allow_stand_in: bool = Field(default=False, description="let stand-ins run in production (D13)")
     images: Images = Field(default_factory=Images, description="how the images come to a server")

@@ -9,7 +9,8 @@ from plan.models import LOOPBACK, EnvironmentPlan, ServicePlan
 def endpoint(plan: EnvironmentPlan, service: ServicePlan) -> str:
     """The URL where a service answers: from outside when it is public, else on its host only (D19)."""
     host = plan.host.address if service.public else LOOPBACK
-    return f"http://[{host}]:{service.port}" if ":" in host else f"http://{host}:{service.port}"
+    scheme, port = ("http", service.port) if service.tls is None else ("https", service.tls)
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def ports(plan: EnvironmentPlan) -> dict[str, int]:

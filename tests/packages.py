@@ -29,9 +29,11 @@ NAMESPACES = {"ip": "iproute2", "iptables": "iptables"}
 DOCKER = {"dockerd": "docker.io"}
 REGISTRY = {**DOCKER, **SSHD, "docker-registry": "docker-registry"}
 LAB = {**DOCKER, "debootstrap": "debootstrap", "ssh": "openssh-client", "ssh-agent": "openssh-client", "ip": "iproute2"}
+EDGE = {"haproxy": "haproxy", "openssl": "openssl"}
+"""What reads the edge's configuration, with a certificate; it runs in tests only, on ports of theirs."""
 ALONE = {"docker-compose": "docker-compose", "openssl": "openssl"}
 """What single tests of the tier host look for."""
-EVERYTHING = {**WORKSHOP, **DATABASES, **NAMESPACES, **REGISTRY, **LAB, **ALONE}
+EVERYTHING = {**WORKSHOP, **DATABASES, **NAMESPACES, **REGISTRY, **LAB, **EDGE, **ALONE}
 
 
 def program(name: str) -> str | None:

@@ -5,6 +5,7 @@ takes its time) and `/count` (counts what reached this process); `/records` wher
 service.
 """
 
+import asyncio
 import math
 import os
 from collections.abc import AsyncGenerator
@@ -21,9 +22,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from standin import __version__, log
+from standin.counted import IDS, Counted
 from standin.metrics import Metrics, Observed
 from standin.readiness import Readiness, State
-from standin.settings import Settings
+from standin.settings import CRASH, Settings
 
 if TYPE_CHECKING:
     from standin.records import Records
@@ -44,7 +46,8 @@ class Service:
             from standin import records  # with SQLite, which the others don't need (memory)
 
             self.records = records.Records(settings.data)
-        self._count = 0
+        self._counted = Counted(settings.data)
+        self._crashing = False
 
     def asgi(self) -> ASGIApp:
         """The application for the server."""
@@ -75,6 +78,8 @@ class Service:
         finally:
             if self.records is not None:
                 self.records.close()
+            if self._counted.posts:
+                log.info("counted", posts=self._counted.posts, doubles=self._counted.doubles)
 
     async def root(self, _: Request) -> Response:
         """Who answers, in short."""
@@ -88,6 +93,9 @@ class Service:
         """200 when every dependency answers and the start-up is over, else 503 and the reasons."""
         report = await self.readiness.current()
         reasons = report.reasons
+        if not reasons and self.settings.crash_seconds is not None and not self._crashing:
+            self._crashing = True
+            asyncio.get_running_loop().call_later(self.settings.crash_seconds, _crash)
         body = {
             "ready": not reasons,
             "reasons": reasons,
@@ -132,10 +140,30 @@ class Service:
         return JSONResponse({"slept_seconds": seconds, "stand_in": True})
 
     async def count(self, request: Request) -> Response:
-        """`POST` adds one; both answer how many this process has had, to show what an update loses."""
+        """`POST` adds one; both answer how many this process has had, to show what an update loses or counts twice.
+
+        With `?id=` it is noted which one it was: `standin/counted.py`.
+        """
+        ident = request.query_params.get("id")
+        if ident is not None and not (ident.isascii() and ident.isdecimal() and len(ident) < 8 and int(ident) < IDS):
+            raise HTTPException(400, f"id is a number from 0 to {IDS - 1}")
+        counted = self._counted
         if request.method == "POST":
-            self._count += 1
-        return JSONResponse({"count": self._count, "pid": os.getpid(), "stand_in": True})
+            counted.add(None if ident is None else int(ident))
+        return JSONResponse(
+            {
+                "count": counted.posts,
+                "doubles": counted.doubles,
+                "process": counted.process,
+                "pid": os.getpid(),
+                "stand_in": True,
+            }
+        )
+
+
+def _crash() -> None:
+    log.error("crashed", detail=f"{CRASH} is set")
+    os._exit(3)
 
 
 def _states(states: dict[str, State]) -> dict[str, dict[str, str]]:

@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from standin import databases, log
 from standin.databases import Target
-from standin.settings import Database, NeededService, Settings
+from standin.settings import NEVER_READY, Database, NeededService, Settings
 
 #: Seconds that one check may take, and that its client may take for one step.
 CHECK_SECONDS = 2.0
@@ -49,11 +49,14 @@ class Report:
     databases: dict[str, State]
     services: dict[str, State]
     starting_seconds: float
+    never: bool = False
 
     @property
     def reasons(self) -> list[str]:
         """Why the service isn't ready; empty when it is."""
         reasons = [f"starting: {self.starting_seconds:.1f} s left"] if self.starting_seconds > 0 else []
+        if self.never:
+            reasons.append(f"{NEVER_READY} is set")
         for name, state in {**self.databases, **self.services}.items():
             if not state.up:
                 reasons.append(f"{name}: {state.detail}")
@@ -132,7 +135,8 @@ class Readiness:
                 self._report = await self._run(self._limiter)
                 self._checked_at = time.monotonic()
         found_databases, found_services = self._report
-        return Report(found_databases, found_services, max(0.0, self._ready_at - time.monotonic()))
+        starting = max(0.0, self._ready_at - time.monotonic())
+        return Report(found_databases, found_services, starting, self.settings.never_ready)
 
     async def _run(self, limiter: anyio.CapacityLimiter) -> tuple[dict[str, State], dict[str, State]]:
         found: dict[str, dict[str, State]] = {"database": {}, "service": {}}

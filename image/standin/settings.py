@@ -22,6 +22,9 @@ MODES = ("development", "integration", "production")
 _HAD: dict[str, Had] = {"reused": "reused", "provisioned": "reused", "embedded": "embedded"}
 #: The usual ports of the documents (P2), for a database whose `_PORT` is not set.
 _USUAL_PORTS = {"mysql": 3306, "mariadb": 3306, "redis": 6379, "postgres": 5432, "neo4j": 7474}
+#: For tests of updates: a version that never becomes ready, and one that does and crashes.
+NEVER_READY = "STAND_IN_NEVER_READY"
+CRASH = "STAND_IN_CRASH_AFTER_READY_SECONDS"
 #: The service whose records are exported and imported (E2, E4).
 SHARED_SUFFIX = "-shared-service"
 
@@ -71,6 +74,9 @@ class Settings:
     data: Path | None
     startup_seconds: float
     stop_seconds: int
+    never_ready: bool
+    #: None: it doesn't crash.
+    crash_seconds: float | None
 
     @property
     def is_shared(self) -> bool:
@@ -122,6 +128,13 @@ class _Reader:
         self.problem(key, f"{value!r} is no time", f"it is a number of seconds from 0 to {_MAX_SECONDS:.0f}")
         return default
 
+    def flag(self, key: str) -> bool:
+        """`1` or, which is the same as not set, `0`."""
+        value = self.text(key, "0")
+        if value not in ("0", "1"):
+            self.problem(key, f"{value!r} is neither", "it is 1 or 0")
+        return value == "1"
+
     def name(self, key: str, value: str, what: str) -> str:
         """A name as services and environments have them."""
         if not _NAME.fullmatch(value):
@@ -158,6 +171,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         data=Path(reader.text("SERVICE_DATA")) if reader.text("SERVICE_DATA") else None,
         startup_seconds=reader.seconds("STAND_IN_STARTUP_SECONDS", 0.0),
         stop_seconds=int(reader.seconds("STAND_IN_STOP_SECONDS", 9.0)),
+        never_ready=reader.flag(NEVER_READY),
+        crash_seconds=reader.seconds(CRASH, 0.0) if reader.text(CRASH) else None,
     )
     if settings.needs_data and settings.data is None:
         why = "keeps its records there" if settings.is_shared else "keeps its embedded databases there"

@@ -5,7 +5,7 @@ One module per concern; each yields problems or notices and reads nothing but th
 
 from __future__ import annotations
 
-from plan.checks import admins, editions, environment, host, idle, images, names, needs, ports, resources, safety
+from plan.checks import admins, edge, editions, environment, host, idle, images, names, needs, ports, resources, safety
 from plan.models import EnvironmentPlan
 from plan.problems import Notice, Problem
 
@@ -13,7 +13,7 @@ from plan.problems import Notice, Problem
 def find_problems(plan: EnvironmentPlan) -> tuple[Problem, ...]:
     """Everything that stops this plan, sorted by the stack file's key; empty when it is sound."""
     found: set[Problem] = set()
-    for rules in (ports, needs, names, admins, editions, environment, host, idle, images, resources, safety):
+    for rules in (ports, edge, needs, names, admins, editions, environment, host, idle, images, resources, safety):
         found.update(rules.problems(plan))
     return tuple(sorted(found))
 
@@ -21,7 +21,7 @@ def find_problems(plan: EnvironmentPlan) -> tuple[Problem, ...]:
 def find_notices(plan: EnvironmentPlan) -> tuple[Notice, ...]:
     """Everything that a reader of this plan should know, sorted by the stack file's key."""
     found: set[Notice] = set()
-    for rules in (ports, idle, images, resources, safety):
+    for rules in (ports, edge, idle, images, resources, safety):
         found.update(rules.notices(plan))
     return tuple(sorted(found))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from plan import catalog
-from plan.models import EnvironmentPlan, Listener, ServicePlan
+from plan.models import PAIRED, EnvironmentPlan, Listener, ServicePlan
 from plan.semantic import HIGHEST_PORT, PortRange
 
 LOWEST_UNPRIVILEGED = 1024
@@ -37,12 +37,14 @@ def consul_ports(plan: EnvironmentPlan) -> tuple[int, ...]:
 
 def reserved_for(port: int, service: ServicePlan, consul: set[int]) -> str | None:
     """Who has a port that this service can't have (P6)."""
+    return None if service.group == "dao" and port in catalog.DAO_RANGE else reserved(port, consul)
+
+
+def reserved(port: int, consul: set[int]) -> str | None:
+    """Who has a port, whoever asks."""
     if port in consul:
         return "Consul"
-    for reserved, owner in catalog.RESERVED:
-        if port in reserved and not (service.group == "dao" and reserved == catalog.DAO_RANGE):
-            return owner
-    return None
+    return next((owner for ports, owner in catalog.RESERVED if port in ports), None)
 
 
 class FreePorts:
@@ -70,6 +72,20 @@ class FreePorts:
             self._offers[key] = self.beside(DEBUGPY - 1)
         return self._offers[key]
 
+    def for_edge(self) -> str:
+        """A free port of the edge's own: in the sub-range of its group first (P10)."""
+        key, whole = "edge.port", self._plan.range
+        if key not in self._offers:
+            first, last = catalog.SUB_RANGES["local"][catalog.EDGE_GROUP]
+            documented = range(min(whole.first + last, whole.last), whole.first + first - 1, -1)
+            candidates = (*documented, *range(whole.first + 1, whole.last + 1))
+            empty = catalog.KEPT_EMPTY.get(self._plan.name)
+            found = (port for port in candidates if self._free(port) and not (empty and port in empty))
+            port = next(found, None)
+            self._given.update(() if port is None else (port,))
+            self._offers[key] = self.beside(whole.last) if port is None else f"{port} is free"
+        return self._offers[key]
+
     def beside(self, port: int) -> str:
         """The next free port for what has no range of its own; each is offered once."""
         found = self._behind(port)
@@ -91,8 +107,8 @@ class FreePorts:
 
     def _spoken_for(self, port: int) -> bool:
         empty = catalog.KEPT_EMPTY.get(self._plan.name)
-        reserved = any(port in one for one, _ in catalog.RESERVED)
-        return port in self._given or port in self._plan.range or reserved or (empty is not None and port in empty)
+        taken = port in self._given or port in self._plan.range or reserved(port, set()) is not None
+        return taken or (empty is not None and port in empty)
 
     def _offer(self, service: ServicePlan) -> str:
         """In its group's sub-range first."""
@@ -115,7 +131,13 @@ class FreePorts:
         first = whole.first if service.edition else whole.first + 1
         for port in range(max(candidates.first, first), min(candidates.last, whole.last) + 1):
             # An edition owns its range, whatever else the documents reserve there (D15).
-            reserved = None if service.edition else reserved_for(port, service, set())
-            if port not in self._given and reserved is None and not (empty and port in empty):
-                self._given.add(port)
+            owner = None if service.edition else reserved_for(port, service, set())
+            behind = (2 * port, 2 * port + 1) if service.behind is not None else ()
+            if behind and (port not in PAIRED or any(not self._free(one) for one in behind)):
+                continue
+            if port not in self._given and owner is None and not (empty and port in empty):
+                self._given.update((port, *behind))
                 yield port
+
+    def _free(self, port: int) -> bool:
+        return port not in self._given and reserved(port, set()) is None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from plan.images import REGISTRY, images_of
-from plan.models import EnvironmentPlan, ImagesPlan, ServicePlan
+from plan.images import REGISTRY, Runner, images_of, runners
+from plan.models import EnvironmentPlan, ImagesPlan
 from plan.problems import Notice, Problem
 
 
@@ -21,7 +21,7 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
             yield Problem(key, f"runtime {plan.runtime} has no server to bring an image to", "drop it")
         elif not service.image_given:
             yield Problem(key, "says where an image comes from, and none is named", "add image, or drop this")
-    yield from _two_sources(plan.running)
+    yield from _two_sources(plan)
     login = plan.images.login
     if login is not None:
         if REGISTRY not in plan.secret_names:
@@ -33,25 +33,25 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
                 yield Problem(f"databases.{REGISTRY}", wrong, "choose another name")
 
 
-def _two_sources(services: tuple[ServicePlan, ...]) -> Iterator[Problem]:
-    users: dict[str, list[ServicePlan]] = defaultdict(list)
-    for service in services:
-        users[service.image].append(service)
+def _two_sources(plan: EnvironmentPlan) -> Iterator[Problem]:
+    users: dict[str, list[Runner]] = defaultdict(list)
+    for runner in runners(plan):
+        users[runner.image].append(runner)
     for image, those in users.items():
         first = those[0]
         for other in those[1:]:
             if other.image_from != first.image_from:
                 wrong = f"{image} comes by {other.image_from} here and by {first.image_from} for {first.name}"
-                stand_in = "build" in (other.image_from, first.image_from)
-                right = (
-                    "drop image: it is the stand-in's" if stand_in else f"write `{first.image_from}`, or another image"
-                )
+                right = f"write `{first.image_from}`, or another image"
+                if "build" in (other.image_from, first.image_from):
+                    whose = "edge" if image == plan.images.edge else "stand-in"
+                    right = f"drop image: it is the {whose}'s"
                 yield Problem(f"{other.key}.image_from", wrong, right)
 
 
 def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
     """A registry's tags, which may be moved behind our back; settings that wait for a server."""
-    if plan.runtime != "compose" and plan.images != ImagesPlan(stand_in=plan.images.stand_in):
+    if plan.runtime != "compose" and plan.images != ImagesPlan(stand_in=plan.images.stand_in, edge=plan.images.edge):
         yield Notice("images", f"does nothing: runtime {plan.runtime} has no server to bring images to")
     if plan.mode == "development":
         return

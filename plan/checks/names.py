@@ -55,6 +55,7 @@ def _absent(name: str, known: Iterable[str], there: Collection[str]) -> str | No
 def _clashes(plan: EnvironmentPlan) -> Iterator[Problem]:
     """Services whose name, or whose documented key, is something else's."""
     names = {member.name: f"a container of edition {e.name}" for e in plan.editions for member in e.members}
+    names[catalog.EDGE] = "what owns a server's documented ports (`updates: rolling`)"
     if plan.runtime == "process":
         names[process.RELOADER_NAME] = "what restarts services on a code change"
     keys = {f"{catalog.database_prefix(database.name)}_PORT": database.name for database in plan.databases}

@@ -7,10 +7,20 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from plan import catalog
-from plan.checks.free import LOWEST_UNPRIVILEGED, FreePorts, allowed_range, consul_ports, reserved_for, sub_range
-from plan.models import EnvironmentPlan, Listener
+from plan.checks.free import (
+    LOWEST_UNPRIVILEGED,
+    FreePorts,
+    allowed_range,
+    consul_ports,
+    reserved,
+    reserved_for,
+    sub_range,
+)
+from plan.models import PAIRED, EnvironmentPlan, Listener
 from plan.problems import Notice, Problem
 from plan.semantic import PortRange
+
+ACME, EDGE_PORT = "edge.acme_thumbprint", "edge.port"
 
 
 def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
@@ -21,6 +31,8 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
     yield from _outside_range(plan, free)
     yield from _reserved(plan, free)
     yield from _debuggers(plan, free)
+    yield from _behind_the_edge(plan, free)
+    yield from _reserved_by_the_edge(plan, listeners, free)
 
 
 def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
@@ -56,8 +68,9 @@ def _taken_twice(plan: EnvironmentPlan, listeners: Iterable[Listener], free: Fre
     members = [member for edition in plan.editions for member in edition.members]
     services = {f"{service.key}.port": service for service in (*plan.services, *members)}
     debuggers = {f"{service.key}.debug_port": service for service in plan.services if service.debug_port is not None}
-    for port, held in holders.items():
-        if len(held) < 2:
+    for held in holders.values():
+        # Two pairs are one only where two ports are: those are told.
+        if len(held) < 2 or all(listener.paired for listener in held):
             continue
         # Whoever can move is told to: ours before others', the later before the first.
         movable = [listener for listener in held if listener.ours] or held
@@ -72,8 +85,20 @@ def _taken_twice(plan: EnvironmentPlan, listeners: Iterable[Listener], free: Fre
             elif listener.key in debuggers:
                 right = free.for_debugger(debuggers[listener.key])
             else:
-                right = free.beside(port)
-            yield Problem(listener.key, f"{port} is taken on {plan.host.address} by {others}", right)
+                right = _instead(listener, free)
+            yield Problem(listener.key, f"{_told(listener)} is taken on {plan.host.address} by {others}", right)
+
+
+def _told(listener: Listener) -> str:
+    """A port, and why it is asked for where the stack file doesn't say so."""
+    return f"{listener.port}, of the two behind the edge (twice the port)," if listener.paired else str(listener.port)
+
+
+def _instead(listener: Listener, free: FreePorts) -> str:
+    """A port for what has no range of its own."""
+    if listener.key == ACME:
+        return f"drop it, or free {listener.port}: ACME asks there and nowhere else"
+    return free.for_edge() if listener.key == EDGE_PORT else free.beside(listener.port)
 
 
 def _few(names: Iterable[str]) -> str:
@@ -133,6 +158,35 @@ def _reserved(plan: EnvironmentPlan, free: FreePorts) -> Iterator[Problem]:
             if member.port in consul:
                 wrong = f"{member.port} is reserved for Consul"
                 yield Problem(f"{member.key}.port", wrong, free.instead_of(member))
+
+
+def _behind_the_edge(plan: EnvironmentPlan, free: FreePorts) -> Iterator[Problem]:
+    """Ports of which twice as much is none for the edge's side of a service."""
+    for service in plan.services:
+        allowed = allowed_range(plan, service)
+        if service.behind is not None and service.port not in PAIRED and service.port in allowed:
+            what = "below 1024" if service.port < PAIRED.first else "among those that connections get by themselves"
+            wrong = f"{service.port} is no port behind the edge: the two of the service (twice as much) would be {what}"
+            other = free.instead_of(service) if allowed.overlaps(PAIRED) else f"choose one of {PAIRED}"
+            yield Problem(f"{service.key}.port", wrong, f"{other}; or say `updates: recreate`")
+
+
+def _reserved_by_the_edge(plan: EnvironmentPlan, listeners: tuple[Listener, ...], free: FreePorts) -> Iterator[Problem]:
+    """The same as for a service's own port, for those that come with an edge (P6, P10)."""
+    listed = {port for existing in plan.existing if existing.local for port in existing.ports}
+    consul = {port for port in consul_ports(plan) if port not in listed}
+    services = {f"{service.key}.port": service for service in plan.services}
+    empty = catalog.KEPT_EMPTY.get(plan.name)
+    for listener in listeners:
+        if not (listener.paired or listener.key == EDGE_PORT or listener.key.endswith(".tls")):
+            continue
+        owner = reserved(listener.port, consul)
+        wrong = f"is reserved for {owner}" if owner is not None else None
+        if owner is None and empty is not None and listener.port in empty:
+            wrong = _kept_empty(empty)
+        if wrong is not None:
+            right = free.instead_of(services[listener.key]) if listener.paired else _instead(listener, free)
+            yield Problem(listener.key, f"{_told(listener)} {wrong}", right)
 
 
 def _sub_ranges(plan: EnvironmentPlan) -> Iterator[Notice]:

@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from plan.models import EnvironmentPlan, Resources
+from plan.models import EnvironmentPlan
 from plan.problems import Notice, Problem
 from plan.semantic import show_bytes
+from plan.sums import Row, room, rows, total
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the sum: who takes what."""
-
-    name: str
-    takes: Resources
-
-
-def rows(plan: EnvironmentPlan) -> list[Row]:
-    """Who takes what on the host; an edition that is off costs nothing (D14)."""
-    found = [Row("the system itself (host.reserve)", plan.host.reserve)]
-    found += [Row(service.name, service.resources) for service in plan.running]
-    found += [Row(database.name, database.resources) for database in plan.databases if database.local]
-    found += [Row(existing.name, existing.resources) for existing in plan.existing]
-    return found
-
-
-def total(plan: EnvironmentPlan) -> Resources:
-    """The sum of everything that runs on the host at one time."""
-    result = Resources()
-    for row in rows(plan):
-        result += row.takes
-    return result
+_LEAST_WIDTH = 34
 
 
 def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
@@ -53,17 +30,25 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
 
 
 def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
-    """Memory nearly spent: nine tenths or more."""
+    """Memory nearly spent: nine tenths or more. Services of which a second one doesn't fit while they are updated."""
     takes, has = total(plan), plan.host.capacity
     if has.memory * 9 <= takes.memory * 10 <= has.memory * 10:
         text = f"everything takes {show_bytes(takes.memory)} of {show_bytes(has.memory)}"
         yield Notice("host.memory", text)
+    free = room(plan)
+    for service in plan.services:
+        if service.behind is not None and not service.behind.rolling:
+            lacking = show_bytes(service.resources.memory - free, up=True)
+            text = f"the host lacks {lacking} for a second one beside it: an update stops it first, and loses requests"
+            yield Notice(f"{service.key}.memory", text)
 
 
 def table(plan: EnvironmentPlan) -> str:
     """The sum as a table, for a reader who has to lower something."""
-    lines = [f"{'':34}{'cpus':>7}{'memory':>10}{'disk':>10}"]
-    for row in [*rows(plan), Row("sum", total(plan)), Row(f"host {plan.host.address}", plan.host.capacity)]:
+    shown = [*rows(plan), Row("sum", total(plan)), Row(f"host {plan.host.address}", plan.host.capacity)]
+    width = max(_LEAST_WIDTH, *(len(row.name) for row in shown))
+    lines = [f"{'':{width}}{'cpus':>7}{'memory':>10}{'disk':>10}"]
+    for row in shown:
         takes = row.takes
-        lines.append(f"{row.name:34}{takes.cpus:>7g}{show_bytes(takes.memory):>10}{show_bytes(takes.disk):>10}")
+        lines.append(f"{row.name:{width}}{takes.cpus:>7g}{show_bytes(takes.memory):>10}{show_bytes(takes.disk):>10}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from plan.render.definitions import (
     host_files,
     service_definition,
 )
+from plan.render.edge import edge_definition
 from plan.render.images import image_definition, image_delivery
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Part",
     "database_definition",
     "definitions",
+    "edge_definition",
     "host_definition",
     "host_files",
     "image_definition",

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from plan.models import LOOPBACK, EnvironmentPlan, ServicePlan
+from plan.models import LOOPBACK, EnvironmentPlan, Resources, ServicePlan
 from plan.render.environment import CONTAINER_DATA, gateway
 
 LABEL = "blockchain-dao"
@@ -26,7 +26,7 @@ def header(plan: EnvironmentPlan) -> str:
         "  default:\n"
         f"    name: {network(plan)}\n"
         "    labels:\n"
-        f"      {LABEL}.stack: {_name(plan.name)}\n"
+        f"      {LABEL}.stack: {name(plan.name)}\n"
         "    ipam:\n"
         "      config:\n"
         f"        - subnet: {plan.host.subnet}\n"
@@ -36,7 +36,9 @@ def header(plan: EnvironmentPlan) -> str:
 
 
 def publish_address(service: ServicePlan) -> str:
-    """The host's address on which a service's port is published (D19)."""
+    """The host's address on which a service's port is published (D19); behind the edge that owns the port itself."""
+    if service.behind is not None:
+        return service.behind.address
     return "0.0.0.0" if service.public else LOOPBACK  # noqa: S104
 
 
@@ -44,44 +46,78 @@ def block(
     plan: EnvironmentPlan, service: ServicePlan, env: Mapping[str, str], secrets: Sequence[str], digest: str
 ) -> str:
     """One service's entry, indented to stand under `services:`; `secrets` are the names of its secret files."""
-    bind = "" if service.public else f"{publish_address(service)}:"
     lines = [
-        f"  {_name(service.name)}:",
+        f"  {name(service.name)}:",
         # Documented container names are the editions' (E2); a fixed name would keep two of one from running.
-        *([f"    container_name: {_name(service.name)}"] if service.edition else []),
-        f"    image: {_name(service.image)}",
+        *([f"    container_name: {name(service.name)}"] if service.edition else []),
+        f"    image: {name(service.image)}",
         # Docker 20.10 doesn't bring `unless-stopped` ones back after its own crash (D25).
         "    restart: always",
         "    ports:",
-        f"      - {_text(f'{bind}{service.port}:{service.port}')}",
+        f"      - {quoted(_published(service))}",
         "    environment:",
-        *(f"      {_name(name)}: {_text(value)}" for name, value in env.items()),
+        *(f"      {name(key)}: {quoted(value)}" for key, value in env.items()),
         *_env_files(secrets),
         *_volumes(service),
-        f"    mem_limit: {service.resources.memory}",
-        f"    memswap_limit: {service.resources.memory}",
-        f"    cpus: {service.resources.cpus:g}",
+        *limits(service.resources),
+        *healthcheck(health_test(service), service.health_timeout),
+        *stopping(service.stop_grace),
+        *_depends_on(service),
+        *labels(plan, service.name, service.group, digest, service.edition),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _published(service: ServicePlan) -> str:
+    """Its port on the host's: behind the edge one of a pair, whichever another container of it hasn't."""
+    if service.behind is not None:
+        first, second = service.behind.ports
+        return f"{service.behind.address}:{first}-{second}:{service.port}"
+    bind = "" if service.public else f"{publish_address(service)}:"
+    return f"{bind}{service.port}:{service.port}"
+
+
+def limits(resources: Resources) -> list[str]:
+    """A container's memory, without swap, and its share of the cores (D14)."""
+    return [
+        f"    mem_limit: {resources.memory}",
+        f"    memswap_limit: {resources.memory}",
+        f"    cpus: {resources.cpus:g}",
+    ]
+
+
+def healthcheck(test: Sequence[str], start_seconds: float) -> list[str]:
+    """How Docker watches it. hostctl judges a start itself, and often; each look of this one starts a process."""
+    return [
         "    healthcheck:",
-        f"      test: [{', '.join(_text(word) for word in health_test(service))}]",
-        # hostctl judges a start itself, and often; this one watches, and each look starts a process.
+        f"      test: {words(test)}",
         "      interval: 30s",
         "      timeout: 3s",
         "      retries: 3",
-        f"      start_period: {service.health_timeout:g}s",
-        f"    stop_grace_period: {service.stop_grace:g}s",
-        # Docker's own default keeps every line that was ever logged.
+        f"      start_period: {start_seconds:g}s",
+    ]
+
+
+def stopping(grace_seconds: float) -> list[str]:
+    """How long it may take to end, and how much of its log stays: Docker's own default keeps every line."""
+    return [
+        f"    stop_grace_period: {grace_seconds:g}s",
         "    logging:",
         "      driver: json-file",
         '      options: {max-size: "10m", max-file: "3"}',
-        *_depends_on(service),
-        "    labels:",
-        f"      {LABEL}.stack: {_name(plan.name)}",
-        f"      {LABEL}.service: {_name(service.name)}",
-        f"      {LABEL}.group: {service.group}",
-        *([f"      {LABEL}.edition: {service.edition}"] if service.edition else []),
-        f"      {LABEL}.definition: {_text(digest)}",
     ]
-    return "\n".join(lines) + "\n"
+
+
+def labels(plan: EnvironmentPlan, service: str, group: str, digest: str, edition: str | None = None) -> list[str]:
+    """What tells that it is ours, and as what (D5)."""
+    return [
+        "    labels:",
+        f"      {LABEL}.stack: {name(plan.name)}",
+        f"      {LABEL}.service: {name(service)}",
+        f"      {LABEL}.group: {group}",
+        *([f"      {LABEL}.edition: {edition}"] if edition else []),
+        f"      {LABEL}.definition: {quoted(digest)}",
+    ]
 
 
 def health_test(service: ServicePlan) -> list[str]:
@@ -94,7 +130,7 @@ def health_test(service: ServicePlan) -> list[str]:
 
 def _env_files(secrets: Sequence[str]) -> list[str]:
     """Secrets come from files that only root reads (D6); a service lists those that it needs."""
-    return ["    env_file:", *(f"      - ./secrets/{name}.compose.env" for name in secrets)] if secrets else []
+    return ["    env_file:", *(f"      - ./secrets/{owner}.compose.env" for owner in secrets)] if secrets else []
 
 
 def _volumes(service: ServicePlan) -> list[str]:
@@ -103,20 +139,25 @@ def _volumes(service: ServicePlan) -> list[str]:
 
 
 def _depends_on(service: ServicePlan) -> list[str]:
-    names = [_name(need.name) for need in service.needs]
-    return ["    depends_on:", *(f"      - {name}" for name in names)] if names else []
+    names = [name(need.name) for need in service.needs]
+    return ["    depends_on:", *(f"      - {needed}" for needed in names)] if names else []
 
 
 _YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 """What docker-compose 1.29 (YAML 1.1) takes for something else than text."""
 
 
-def _name(text: str) -> str:
+def name(text: str) -> str:
     """A name as it is where YAML reads it as text, else in quotes."""
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./:@-]*", text) and text.lower() not in _YAML_WORDS
-    return text if plain else _text(text)
+    return text if plain else quoted(text)
 
 
-def _text(value: str) -> str:
+def words(given: Sequence[str]) -> str:
+    """A command as a YAML list."""
+    return f"[{', '.join(quoted(word) for word in given)}]"
+
+
+def quoted(value: str) -> str:
     """A YAML scalar that is read back as this very text; compose replaces `$`, so it is doubled."""
     return json.dumps(value.replace("$", "$$"), ensure_ascii=False)

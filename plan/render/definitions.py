@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Any
-
 from hostctl.assemble import Part, assemble
 from plan import catalog
 from plan.models import DatabasePlan, EnvironmentPlan, ExistingPlan, ServicePlan
-from plan.render import compose, firewall, process, registration
+from plan.render import compose, edge, firewall, process, registration
 from plan.render.environment import States, gateway, key_prefix, secret_names, service_environment
+from plan.render.parts import BLOCKS, SCHEMA, Definition, amounts, digest, part
 
-Definition = dict[str, Any]
-"""JSON of docs/contracts.md, schema 1."""
-
-SCHEMA = 1
 _BEYOND_DOCUMENTED = 1000
 _AFTER_SERVICES = 100_000
-_BLOCKS = 100
 _DATABASE_CHECK_SECONDS = 5
 _CLIENT_SECONDS, _CONTAINER_CHECK_SECONDS = 20, 30
 """On a small server that starts twelve services, the client's own container alone may take ten; a setup takes steps."""
@@ -27,7 +19,7 @@ _CLIENT_SECONDS, _CONTAINER_CHECK_SECONDS = 20, 30
 def host_definition(plan: EnvironmentPlan) -> Definition:
     """The host's own: which files there are, their tops, and what belongs to no service."""
     layout = plan.host.layout
-    parts = [_part(layout.env_file, 0, f"# {layout.env_file}\n")]
+    parts = [part(layout.env_file, 0, f"# {layout.env_file}\n")]
     chains = ",".join(chain.name for chain in plan.chains)
     parts.append(_env_line(plan, "BLOCKCHAIN_MODE", plan.mode, _AFTER_SERVICES + 1))
     parts.append(_env_line(plan, "BLOCKCHAIN_CHAIN", chains, _AFTER_SERVICES + 2))
@@ -42,13 +34,13 @@ def host_definition(plan: EnvironmentPlan) -> Definition:
     if plan.runtime == "process":
         definition["files"][process.SUPERVISOR_FILE] = {"mode": "0600"}
         definition["supervisord"] = process.SUPERVISORD
-        parts.append(_part(process.SUPERVISOR_FILE, 0, process.HEADER))
+        parts.append(part(process.SUPERVISOR_FILE, 0, process.HEADER))
         if any(process.watched(plan, service) for service in plan.services):
-            parts.append(_part(process.SUPERVISOR_FILE, _BLOCKS - 1, process.RELOADER))
+            parts.append(part(process.SUPERVISOR_FILE, BLOCKS - 1, process.RELOADER))
             definition["reloader"] = process.RELOADER_ARGV
     else:
         definition["files"][layout.compose_file] = {"mode": "0644"}
-        parts.append(_part(layout.compose_file, 0, compose.header(plan)))
+        parts.append(part(layout.compose_file, 0, compose.header(plan)))
         definition["compose"] = {
             "file": layout.compose_file,
             "network": compose.network(plan),
@@ -65,7 +57,7 @@ def host_definition(plan: EnvironmentPlan) -> Definition:
     if registration.scraped(plan):
         file = registration.targets_file(plan)
         definition["files"][file] = {"mode": "0644"}
-        parts.append(_part(file, 0, registration.header(plan)))
+        parts.append(part(file, 0, registration.header(plan)))
     definition["parts"] = parts
     return definition
 
@@ -91,29 +83,32 @@ def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: Stat
         judged["launch"] = {"argv": argv, "cwd": folder, "env": env}
     else:
         bind = compose.publish_address(service)
-        judged["launch"] = {"image": service.image, "bind": bind, "env": env, "resources": _amounts(service)}
-    digest = _digest(judged)
+        limits = amounts(service.resources)
+        judged["launch"] = {"image": service.image, "bind": bind, "env": env, "resources": limits}
+    mark = digest(judged)
     parts: list[Part] = []
     if service.edition is None and service.group != "dao":
         parts.append(_env_line(plan, catalog.env_key(service.name), str(service.port), service.port))
     if plan.runtime == "process":
-        parts.append(_part(process.SUPERVISOR_FILE, _BLOCKS, process.program(service, digest)))
+        parts.append(part(process.SUPERVISOR_FILE, BLOCKS, process.program(service, mark)))
     else:
-        text = compose.block(plan, service, env, judged["secrets"], digest)
-        parts.append(_part(plan.host.layout.compose_file, _BLOCKS, text))
+        text = compose.block(plan, service, env, judged["secrets"], mark)
+        parts.append(part(plan.host.layout.compose_file, BLOCKS, text))
     if registration.scraped(plan):
-        parts.append(_part(registration.targets_file(plan), _BLOCKS, registration.targets(plan, service)))
+        parts.append(part(registration.targets_file(plan), BLOCKS, registration.targets(plan, service)))
+    parts += edge.sections(plan, service)
     return {
         "schema": SCHEMA,
         "kind": "service",
         "name": service.name,
         "environment": plan.name,
         "runtime": plan.runtime,
-        "digest": digest,
+        "digest": mark,
         **judged,
         # Not the debugger's: its helper process outlives the service by a moment and would look like a stranger.
         "ports": [service.port],
         "reload": process.watched(plan, service),
+        **edge.behind_edge(service),
         **registration.register(plan, service),
         "parts": parts,
     }
@@ -183,9 +178,11 @@ def _client(plan: EnvironmentPlan) -> Definition:
 
 
 def definitions(plan: EnvironmentPlan, states: States | None = None) -> dict[str, Definition]:
-    """Every definition of a plan by a name of its own (`host`, `service/…`, `database/…`)."""
+    """Every definition of a plan by a name of its own (`host`, `service/…`, `database/…`); the edge is a service."""
     found = {"host": host_definition(plan)}
     found |= {f"database/{d.name}": database_definition(plan, d) for d in plan.databases}
+    if plan.edge is not None:
+        found[f"service/{catalog.EDGE}"] = edge.edge_definition(plan, plan.edge)
     found |= {f"service/{s.name}": service_definition(plan, s, states) for s in plan.running}
     return found
 
@@ -193,10 +190,6 @@ def definitions(plan: EnvironmentPlan, states: States | None = None) -> dict[str
 def host_files(plan: EnvironmentPlan, states: States | None = None) -> dict[str, str]:
     """File name -> the text that the host has once everything of the plan has converged (P7)."""
     return assemble({name: definition["parts"] for name, definition in definitions(plan, states).items()})
-
-
-def _part(file: str, order: int, text: str) -> Part:
-    return {"file": file, "order": order, "text": text}
 
 
 def _env_line(plan: EnvironmentPlan, key: str, value: str, after: int = 0) -> Part:
@@ -207,14 +200,4 @@ def _env_line(plan: EnvironmentPlan, key: str, value: str, after: int = 0) -> Pa
     """
     documented = catalog.DOCUMENTED_ENV_KEYS.get(plan.name, ())
     order = documented.index(key) + 1 if key in documented else _BEYOND_DOCUMENTED + after
-    return _part(plan.host.layout.env_file, order, f"{key}={value}\n")
-
-
-def _amounts(service: ServicePlan) -> dict[str, Any]:
-    return {"cpus": service.resources.cpus, "memory": service.resources.memory}
-
-
-def _digest(judged: Definition) -> str:
-    # ASCII and all, as contracts.md has it.
-    text = json.dumps(judged, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return part(plan.host.layout.env_file, order, f"{key}={value}\n")

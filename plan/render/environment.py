@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 
 from plan import catalog
 from plan.models import LOOPBACK, DatabasePlan, DatabaseState, EnvironmentPlan, ServicePlan
+from plan.network import gateway_of
 
 States = Mapping[str, DatabaseState]
 """How each database is had; one that isn't named is reused."""
@@ -88,7 +88,7 @@ def _seen_from_services(plan: EnvironmentPlan, database: DatabasePlan) -> str:
 
 def gateway(plan: EnvironmentPlan) -> str:
     """The host's address on the services' network: the subnet's first."""
-    return str(ipaddress.ip_network(plan.host.subnet)[1])
+    return gateway_of(plan.host.subnet)
 
 
 def secret_names(plan: EnvironmentPlan, service: ServicePlan) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from plan.models import EnvironmentPlan
+from plan.catalog import EDGE
+from plan.models import ACME_PORT, EnvironmentPlan
 
 EVERYBODY, EVERYBODY_IPV6 = "0.0.0.0/0", "::/0"
 
@@ -30,7 +31,16 @@ def firewall(plan: EnvironmentPlan) -> dict[str, Any]:
 def _ports(plan: EnvironmentPlan) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     members = [member for edition in plan.editions for member in edition.members if member.port]
     for service in (*plan.services, *members):
-        yield service.port, service.name, service.open_to if service.public else ()
+        open_to = service.open_to if service.public else ()
+        yield service.port, service.name, () if service.tls is not None else open_to
+        if service.tls is not None:
+            yield service.tls, service.name, open_to
+        for port in service.behind.ports if service.behind is not None else ():
+            yield port, service.name, ()
+    if plan.edge is not None:
+        yield plan.edge.port, EDGE, ()
+        if plan.edge.acme_thumbprint is not None:
+            yield ACME_PORT, EDGE, (EVERYBODY,)
     for database in plan.databases:
         if database.local:
             for port in (database.port, *database.ports):

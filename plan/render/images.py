@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from plan.images import STAND_IN_FOLDER
 from plan.models import EnvironmentPlan, ImagePlan
 from plan.semantic import DOCKER_HUB, registry
 
 SCHEMA = 1
-STAND_IN_FOLDER = "image"
 
 
 def image_definition(plan: EnvironmentPlan, image: ImagePlan) -> dict[str, Any]:
@@ -27,14 +27,8 @@ def image_definition(plan: EnvironmentPlan, image: ImagePlan) -> dict[str, Any]:
 
 
 def image_delivery(plan: EnvironmentPlan, image: ImagePlan) -> dict[str, Any]:
-    """For `imagetool`: to which server, as what, and how the stand-in's is built. Never secret."""
-    host, images = plan.host, plan.images
-    arguments = {"BASE": images.base, "PIP_INDEX_URL": images.pip_index}
-    build = {
-        "folder": STAND_IN_FOLDER,
-        "arguments": {name: value for name, value in arguments.items() if value is not None},
-        "network": images.network or "",
-    }
+    """For `imagetool`: to which server, as what, and how one of our own is built. Never secret."""
+    host = plan.host
     return {
         "schema": SCHEMA,
         "kind": "image-delivery",
@@ -47,7 +41,18 @@ def image_delivery(plan: EnvironmentPlan, image: ImagePlan) -> dict[str, Any]:
             "host_key": host.host_key or "",
             "hostctl": f"{host.layout.root}/bin/hostctl",
         },
-        "build": build if image.run_as == images.stand_in else None,
+        "build": None if image.folder is None else _build(plan, image.folder),
+    }
+
+
+def _build(plan: EnvironmentPlan, folder: str) -> dict[str, Any]:
+    """Of which folder, with which arguments of its Dockerfile: the edge's has no Python packages."""
+    images = plan.images
+    arguments = {"BASE": images.base, "PIP_INDEX_URL": images.pip_index if folder == STAND_IN_FOLDER else None}
+    return {
+        "folder": folder,
+        "arguments": {name: value for name, value in arguments.items() if value is not None},
+        "network": images.network or "",
     }
 
 

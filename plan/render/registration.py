@@ -6,17 +6,27 @@ import json
 from typing import Any
 
 from plan import catalog
-from plan.models import LOOPBACK, EnvironmentPlan, ServicePlan
+from plan.models import LOOPBACK, EdgePlan, EnvironmentPlan, ServicePlan
 
 
 def register(plan: EnvironmentPlan, service: ServicePlan) -> dict[str, Any]:
     """Where hostctl registers the service once it is healthy; nothing where the host has no Consul agent."""
+    # Behind TLS its documented port is the host's own, and Consul is told that one.
+    outside = service.public and service.tls is None
+    return _register(plan, plan.host.address if outside else LOOPBACK, service.group)
+
+
+def register_edge(plan: EnvironmentPlan) -> dict[str, Any]:
+    """The same for the edge."""
+    return _register(plan, LOOPBACK, catalog.EDGE_GROUP)
+
+
+def _register(plan: EnvironmentPlan, address: str, group: str) -> dict[str, Any]:
     consul = plan.beside(catalog.CONSUL)
     if consul is None or plan.runtime != "compose":
         return {}
     port = catalog.CONSUL_HTTP if catalog.CONSUL_HTTP in consul.ports else consul.ports[0]
-    address = plan.host.address if service.public else LOOPBACK
-    tags = [plan.name, service.group]
+    tags = [plan.name, group]
     return {"register": {"consul": f"http://{LOOPBACK}:{port}", "address": address, "tags": tags}}
 
 
@@ -45,6 +55,15 @@ def header(plan: EnvironmentPlan) -> str:
 
 def targets(plan: EnvironmentPlan, service: ServicePlan) -> str:
     """One service's group: where its /metrics are, and what it is."""
-    labels = {"service": service.name, "stack": plan.name, "group": service.group}
-    told = ", ".join(f"{name}: {json.dumps(value)}" for name, value in labels.items())
-    return f'- targets: ["{LOOPBACK}:{service.port}"]\n  labels: {{{told}}}\n'
+    return _group(plan, service.name, service.group, service.port)
+
+
+def edge_targets(plan: EnvironmentPlan, edge: EdgePlan) -> str:
+    """The same for the edge, whose /metrics are about the services behind it."""
+    return _group(plan, catalog.EDGE, catalog.EDGE_GROUP, edge.port)
+
+
+def _group(plan: EnvironmentPlan, name: str, group: str, port: int) -> str:
+    labels = {"service": name, "stack": plan.name, "group": group}
+    told = ", ".join(f"{key}: {json.dumps(value)}" for key, value in labels.items())
+    return f'- targets: ["{LOOPBACK}:{port}"]\n  labels: {{{told}}}\n'

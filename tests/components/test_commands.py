@@ -27,6 +27,7 @@ TYPES = {
     "ChainCredential": "blockchain:chains:ChainCredential",
     "Integration": "blockchain:integrations:Integration",
     "HostImage": "blockchain:images:HostImage",
+    "Edge": "blockchain:edge:Edge",
 }
 OUTPUTS = {
     "Environment": {
@@ -47,6 +48,7 @@ OUTPUTS = {
     "ChainCredential": set(),
     "Integration": {"host", "ports", "state"},
     "HostImage": {"image", "digest"},
+    "Edge": {"port", "metrics"},
 }
 FROM_HERE = ("-hostctl", "-brought")
 """What brings something along to a server starts on this machine."""
@@ -93,14 +95,15 @@ def test_each_resource_has_its_parent(stack: str, run: Run) -> None:
             assert parent == stack
 
 
-def test_outputs_are_registered_once_by_every_component(run: Run) -> None:
+def test_outputs_are_registered_once_by_every_component(stack: str, run: Run) -> None:
+    edge = set() if stack == "local" else {"edge"}
     for one in run.resources.values():
         if one.kind == "Command":
             assert (one.registrations, one.outputs) == (0, None)
         else:
             assert one.registrations == 1, one.key
             assert one.outputs is not None
-            assert set(one.outputs) == OUTPUTS[one.kind], one.key
+            assert set(one.outputs) == OUTPUTS[one.kind] | (edge if one.kind == "Environment" else set()), one.key
 
 
 def test_what_components_put_out(stack: str, run: Run) -> None:
@@ -183,6 +186,7 @@ def removal(stack: str, words: str) -> str:
 def test_everything_waits_for_what_it_needs(stack: str, run: Run) -> None:
     host = f"{stack}-host-hostctl"
     image = set() if stack == "local" else {"stand-in-image-brought"}
+    edge = set() if stack == "local" else {"edge-up"}  # it holds their ports
     mysql, redis = {"mysql-secrets", "mysql-check"}, {"redis-check"}
     chain = f"{next(name for name in SECRETS[stack] if name != 'mysql')}-secrets"
     expected: dict[str, set[str]] = {
@@ -193,7 +197,7 @@ def test_everything_waits_for_what_it_needs(stack: str, run: Run) -> None:
     }
     for name, one in run.of("BlockchainService").items():
         in_edition = name in EDITION
-        assert run.after(one) == (set() if in_edition else expected.get(name, {host}) | image), name  # P5
+        assert run.after(one) == (set() if in_edition else expected.get(name, {host}) | image | edge), name  # P5
     for one in (*run.of("HostImage").values(), *run.of("ChainCredential").values()):
         assert run.after(one) == {host}
     for one in run.of("ReusedDatabase").values():

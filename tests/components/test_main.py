@@ -36,7 +36,7 @@ def test_a_preview_lists_every_resource(preview: tuple[str, Run]) -> None:
     plan = plan_of(stack)
     commands = {f"{stack}-host-hostctl", *(f"{database.name}-check" for database in plan.databases)}
     commands |= {f"{service.name}-up" for service in plan.running}
-    commands |= set() if stack == "local" else {"stand-in-image-brought"}
+    commands |= set() if stack == "local" else {"stand-in-image-brought", "edge-image-brought", "edge-up"}
     assert set(run.of("Command")) == commands
     assert len(run.resources) == sum(
         len(run.of(kind))
@@ -49,6 +49,7 @@ def test_a_preview_lists_every_resource(preview: tuple[str, Run]) -> None:
             "SharedService",
             "Integration",
             "HostImage",
+            "Edge",
             "Command",
         )
     )

@@ -13,7 +13,7 @@ from plan.models import EnvironmentPlan
 from plan.render import host_files
 from plan.render.compose import block
 from plan.render.environment import service_environment
-from tests.plan.stacks import Change, drop, plan_of, put
+from tests.plan.stacks import RECREATE, Change, drop, plan_of, put
 
 SERVERS = ("tencent", "alibaba")
 EDITION = ["dao-service-1", "dao-service-2", "dao-service-3", "dao-shared-service"]
@@ -29,6 +29,11 @@ def compose(plan: EnvironmentPlan) -> dict[str, Any]:
     return yaml.safe_load(host_files(plan)[plan.host.layout.compose_file])
 
 
+def services_of(plan: EnvironmentPlan) -> dict[str, Any]:
+    """Its services, without the edge (test_edge.py)."""
+    return {name: one for name, one in compose(plan)["services"].items() if name != "edge"}
+
+
 @pytest.fixture(params=SERVERS)
 def stack(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -36,23 +41,34 @@ def stack(request: pytest.FixtureRequest) -> str:
 
 def test_every_service_of_the_plan_and_nothing_else(stack: str) -> None:
     plan = plan_of(stack)
-    assert set(compose(plan)["services"]) == {service.name for service in plan.running}  # P7
-    assert set(compose(plan)) == {"networks", "services"}
+    assert set(compose(plan)["services"]) == {"edge", *(service.name for service in plan.running)}  # P7
+    without = compose(plan_of(stack, *RECREATE[stack]))
+    assert set(without["services"]) == {service.name for service in plan.running}
+    assert set(compose(plan)) == set(without) == {"networks", "services"}
 
 
 def test_private_services_listen_on_loopback_only(stack: str) -> None:
-    plan = plan_of(stack)
+    plan = plan_of(stack, *RECREATE[stack])
     for name, service in compose(plan)["services"].items():
         port = next(one.port for one in plan.running if one.name == name)
         bind = "" if name in PUBLIC[stack] else "127.0.0.1:"
         assert service["ports"] == [f"{bind}{port}:{port}"], name  # D11, D19
 
 
+def test_behind_an_edge_each_has_one_of_a_pair_where_nobody_outside_is(stack: str) -> None:
+    plan = plan_of(stack)
+    for one in plan.services:
+        pair = f"{GATEWAY[stack]}:{2 * one.port}-{2 * one.port + 1}:{one.port}"
+        assert compose(plan)["services"][one.name]["ports"] == [pair], one.name
+    for member in plan.active_edition.members if plan.active_edition else ():
+        assert compose(plan)["services"][member.name]["ports"] == [f"{member.port}:{member.port}"]
+
+
 def test_every_container_has_a_memory_limit_and_no_swap(stack: str) -> None:
     plan = plan_of(stack)
-    default = {"tencent": (64_000_000, 0.1), "alibaba": (56_000_000, 0.08)}[stack]
-    for service in compose(plan)["services"].values():
-        assert (service["mem_limit"], service["cpus"]) == default  # D14
+    default = {"tencent": (64_000_000, 0.08), "alibaba": (51_000_000, 0.07)}[stack]
+    for name, service in compose(plan)["services"].items():
+        assert (service["mem_limit"], service["cpus"]) == ((32_000_000, 0.2) if name == "edge" else default)  # D14
         assert service["memswap_limit"] == service["mem_limit"]
 
 
@@ -82,7 +98,7 @@ def test_only_editions_have_fixed_container_names(stack: str) -> None:
 
 
 def test_services_heal_and_are_watched(stack: str) -> None:
-    for name, service in compose(plan_of(stack))["services"].items():
+    for name, service in services_of(plan_of(stack)).items():
         assert service["restart"] == "always", name  # D25
         assert service["healthcheck"]["test"] == ["CMD", "python3", "-m", "standin.probe"]  # P9
         assert service["stop_grace_period"] == "10s"
@@ -111,7 +127,7 @@ def test_the_gateway_is_inside_its_subnet(subnet: str, gateway: str) -> None:
 
 
 def test_a_service_gets_only_what_it_needs(stack: str) -> None:
-    services = compose(plan_of(stack))["services"]
+    services = services_of(plan_of(stack))
     with_databases = {name for name, one in services.items() if "SERVICE_DATABASES" in one["environment"]}
     assert with_databases == {"identity-service", "governance-service", *(EDITION if stack == "tencent" else [])}
     with_chains = {name for name, one in services.items() if "BLOCKCHAIN_HUAWEI_ENDPOINT" in one["environment"]}
@@ -120,7 +136,7 @@ def test_a_service_gets_only_what_it_needs(stack: str) -> None:
 
 
 def test_each_edition_has_its_own_database() -> None:
-    services = compose(plan_of("tencent"))["services"]
+    services = services_of(plan_of("tencent"))
     used = {name: one["environment"].get("BLOCKCHAIN_MYSQL_DATABASE") for name, one in services.items()}
     assert {name for name, database in used.items() if database == "dao_users"} == set(EDITION)  # E4, D24
     others = {database for name, database in used.items() if name not in EDITION}
@@ -151,7 +167,8 @@ def test_a_real_image_is_probed_by_http() -> None:
 
 def test_public_is_configuration() -> None:
     def ports(*changes: Change) -> list[str]:
-        return compose(plan_of("tencent", *changes))["services"]["blockchain-gateway"]["ports"]
+        plan = plan_of("tencent", *RECREATE["tencent"], *changes)
+        return compose(plan)["services"]["blockchain-gateway"]["ports"]
 
     assert ports(put("services.blockchain-gateway.public", False)) == ["127.0.0.1:8411:8411"]  # D19
     assert ports() == ["8411:8411"]
@@ -169,6 +186,7 @@ def test_a_word_of_yamls_own_may_be_a_name(name: str) -> None:
     other = {"port": 8406, "own": True, "needs": [name], "env": {name.upper(): "1"}}
     services = {name: {"port": 8405, "own": True}, "other": other}
     found = compose(plan_of("tencent", put("services", services), drop("editions"), drop("edition")))["services"]
+    del found["edge"]
     assert set(found) == {name, "other"}
     assert found[name]["labels"]["blockchain-dao.service"] == name
     assert found["other"]["depends_on"] == [name]

@@ -33,6 +33,7 @@ def test_hostctl_takes_every_definition(stack: str, changes: list[Change]) -> No
     made = definitions(plan)
     assert set(made) == {
         "host",
+        *(["service/edge"] if stack != "local" else []),
         *(f"database/{database.name}" for database in plan.databases),
         *(f"service/{service.name}" for service in plan.running),
     }
@@ -169,7 +170,8 @@ def test_prometheus_reads_its_targets_from_a_list() -> None:
     groups = [group for group in file if group["targets"]]
     assert all(set(group) <= {"targets", "labels"} for group in file)  # Prometheus refuses other keys
     assert {group["labels"]["service"]: group["targets"] for group in groups} == {
-        service.name: [f"127.0.0.1:{service.port}"] for service in plan.running
+        "edge": ["127.0.0.1:8519"],
+        **{service.name: [f"127.0.0.1:{service.port}"] for service in plan.running},
     }
     identity = next(group for group in groups if group["labels"]["service"] == "identity-service")
     assert identity["labels"] == {"service": "identity-service", "stack": "alibaba", "group": "core"}

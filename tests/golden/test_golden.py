@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from plan.render import definitions, host_files
-from tests.plan.stacks import STACKS, plan_of, put
+from tests.plan.stacks import RECREATE, STACKS, Change, drop, plan_of, put
 
 HERE = Path(__file__).parent
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
@@ -21,7 +21,13 @@ FILES = {
     "tencent": {"blockchain-tencent.env", "docker-compose-blockchain-tencent.yml"},
     "alibaba": {"blockchain-alibaba.env", "docker-compose-blockchain-alibaba.yml", "prometheus-blockchain-alibaba.yml"},
 }
+EDGE_FILES = {key: ["edge/haproxy.cfg"] for key in ("tencent", "alibaba")}
 # What the documents list and their env files leave out (P4).
+BEFORE: dict[str, list[Change]] = {
+    "tencent": [*RECREATE["tencent"], drop("defaults")],
+    "alibaba": [*RECREATE["alibaba"], put("defaults", {"cpus": 0.08, "memory": "56MB", "disk": "200MB"})],
+}
+"""The servers without an edge, with limits that leave none room: as they were before there was one."""
 LEFT_OUT = {
     "local": ["BLOCKCHAIN_CONFIG_PORT=8311", "BLOCKCHAIN_MONITOR_PORT=8312"],
     "tencent": [
@@ -36,9 +42,9 @@ LEFT_OUT = {
 }
 
 
-def rendered(stack: str) -> dict[str, str]:
+def rendered(stack: str, *changes: Change) -> dict[str, str]:
     """Every golden file of a stack: its host's files and, as one, the definitions that they are made of."""
-    plan = plan_of(stack)
+    plan = plan_of(stack, *changes)
     made = json.dumps(definitions(plan), indent=2, ensure_ascii=False) + "\n"
     return {**host_files(plan), "definitions.json": made}
 
@@ -46,15 +52,27 @@ def rendered(stack: str) -> dict[str, str]:
 @pytest.mark.parametrize("stack", STACKS)
 def test_rendered_files_are_the_golden_ones(stack: str) -> None:
     found = rendered(stack)
-    if UPDATE:
-        (HERE / stack).mkdir(exist_ok=True)
-        for name, text in found.items():
-            (HERE / stack / name).write_bytes(text.encode())
-    golden = {path.name: path.read_bytes().decode() for path in (HERE / stack).iterdir()}
+    assert set(found) == {*FILES[stack], *EDGE_FILES.get(stack, ()), "definitions.json"}
+    are_golden(found, HERE / stack)
+
+
+@pytest.mark.parametrize("stack", BEFORE)
+def test_without_an_edge_they_are_the_golden_ones_too(stack: str) -> None:
+    found = rendered(stack, *BEFORE[stack])
     assert set(found) == {*FILES[stack], "definitions.json"}
+    are_golden(found, HERE / f"{stack}-recreate")
+
+
+def are_golden(found: dict[str, str], folder: Path) -> None:
+    if UPDATE:
+        for name, text in found.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(text.encode())
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    golden = {str(path.relative_to(folder)): path.read_bytes().decode() for path in paths}
     assert set(golden) == set(found)
     for name, text in found.items():
-        assert text == golden[name], f"{stack}/{name}: read the difference, then UPDATE_GOLDEN=1"
+        assert text == golden[name], f"{folder.name}/{name}: read the difference, then UPDATE_GOLDEN=1"
 
 
 @pytest.mark.parametrize("stack", STACKS)

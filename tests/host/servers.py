@@ -51,12 +51,13 @@ class Server:
         return {key.removeprefix(PREFIX): value for key, value in content["config"].items()}
 
     def plan(self) -> EnvironmentPlan:
-        """The plan of the stack file as it is now, with the stand-in that belongs to its sources."""
-        from imagetool.sources import stand_in_image
+        """The plan of the stack file as it is now, with the images that belong to their sources."""
+        from imagetool.sources import edge_image, stand_in_image
 
         values = self.values()
         values["secrets"] = dict.fromkeys(values["secrets"], SECRET)
-        return load_plan(self.stack, values, ["secrets"], stand_in_image=stand_in_image(self.program.folder / "image"))
+        images = stand_in_image(self.program.folder / "image"), edge_image(self.program.folder / "edge")
+        return load_plan(self.stack, values, ["secrets"], stand_in_image=images[0], edge_image=images[1])
 
     def set(self, service: str, **settings: Any) -> None:
         """Change one service's entry in the stack file."""

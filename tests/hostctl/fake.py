@@ -105,6 +105,9 @@ class FakeRuntime:
             self.step(f"started {target.name}")
         return found
 
+    def rolls(self, definition: Any) -> bool:
+        return False
+
     def restart(self, targets: Sequence[Any]) -> dict[str, Outcome]:
         found: dict[str, Outcome] = {}
         for target in targets:
@@ -248,7 +251,7 @@ class FakeHost:
         monkeypatch.setattr(transaction, "WINDOW_SECONDS", 0.0)
         monkeypatch.setattr(lock, "POLL_SECONDS", 0.0)
         monkeypatch.setattr(service, "POLL_SECONDS", 0.0)
-        monkeypatch.setattr(runtime, "_RUNTIMES", {"process": lambda layout, lock: self.runtime})
+        monkeypatch.setattr(runtime, "_RUNTIMES", {"process": lambda layout, lock, stopped: self.runtime})
         monkeypatch.setattr(ports, "listeners", lambda wanted: [])
         monkeypatch.setattr(os, "fsync", lambda descriptor: None)
         for name in ("replace", "rename", "unlink"):

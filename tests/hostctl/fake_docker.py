@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hostctl import compose_containers, compose_files
 from hostctl.docker_api import DockerMissing, DockerRefused
 
 BLOCK = re.compile(r"^  ([a-z0-9-]+):$", re.MULTILINE)
+PAIR = re.compile(r'      - "([0-9.]+):(\d+)-(\d+):(\d+)"')
 DIGEST = re.compile(r'blockchain-dao\.definition: "?([0-9a-f]+)')
 
 
@@ -26,6 +28,7 @@ class FakeDocker:
         self.up = True
         self.refuses: set[str] = set()  # such as "start dao-service-1"
         self.killed_after = ""  # the same: the run ends there
+        self.watch: Callable[[str], None] = lambda what: None  # sees every change, once it is made
         self._ids = (f"{number:064x}" for number in itertools.count(1))
 
     def add(self, name: str, labels: dict[str, str], state: str = "running", **more: Any) -> str:
@@ -42,8 +45,25 @@ class FakeDocker:
                            "RestartPolicy": {"Name": more.pop("restart", ""), "MaximumRetryCount": 0}},
             "Ports": [{"Type": "tcp"} | port for port in more.pop("ports", [])],
             "Logs": [f"the log of {name}"],
+            "NetworkSettings": {"Ports": {}},
+            "Pair": more.pop("pair", ()),
         }  # fmt: skip
+        if state == "running":
+            self._publish(self.there[id_])
         return id_
+
+    def _publish(self, one: dict[str, Any]) -> None:
+        """Docker gives each container that starts a port of the range that nobody else has."""
+        others = [other for other in self.there.values() if other is not one and other["State"]["Running"]]
+        taken = {
+            int(each["HostPort"])
+            for other in others
+            for ports in other["NetworkSettings"]["Ports"].values()
+            for each in ports
+        }
+        free = [port for port in one["Pair"] if port not in taken]
+        if one["Pair"]:
+            one["NetworkSettings"]["Ports"] = {"1/tcp": [{"HostIp": "172.28.84.1", "HostPort": str(free[0])}]}
 
     def ours(self, service: str, digest: str = "", **more: Any) -> str:
         name = more.pop("name", f"blockchain-services_{service}_1")
@@ -113,12 +133,18 @@ class FakeDocker:
         else:
             status = {"stop": "exited", "start": "running", "unpause": "running", "restart": "running"}[verb]
             one["State"].update(Status=status, Running=status == "running")
+            if verb == "start":
+                self._publish(one)
             if verb == "restart":
                 one["State"]["StartedAt"] += "+"
+        self._tell(what)
+        return None
+
+    def _tell(self, what: str) -> None:
+        self.watch(what)
         if what == self.killed_after:
             self.killed_after = ""
             raise KeyboardInterrupt(what)  # no handler of ours may do anything useful after it
-        return None
 
     def delete(self, path: str, **query: Any) -> None:
         self._require()
@@ -131,6 +157,7 @@ class FakeDocker:
                 raise DockerRefused(500, f"it won't {what}")
             self.done.append(what)
             del self.there[name]
+            self._tell(what)
 
 
 class FakeCompose:
@@ -156,13 +183,29 @@ class FakeCompose:
             if name in self.broken:
                 said.append(f"ERROR: for {name} {self.broken[name]}")
                 continue
-            self._converge(name, found.group(1), f"    container_name: {name}\n" in block)
+            self._converge(name, found.group(1), block)
         return "; ".join(said)
+
+    def beside(self, file: str, name: str) -> str:
+        self.runs.append([name, "beside"])
+        if name in self.broken:
+            return f"ERROR: for {name} {self.broken[name]}"
+        self._make(name, compose_files.block_of((self.root / file).read_text(), name), "created")
+        return ""
 
     def problem(self, file: str) -> str:
         return "yaml is broken" if "BROKEN" in (self.root / file).read_text() else ""
 
-    def _converge(self, name: str, digest: str, named: bool) -> None:
+    def _make(self, name: str, block: str, state: str = "running") -> None:
+        found, pair = DIGEST.search(block), PAIR.search(block)
+        assert found
+        ports = (int(pair.group(2)), int(pair.group(3))) if pair else ()
+        taken = {one["Name"][1:] for one in self.docker.there.values()}
+        free = next(text for text in (f"blockchain-services_{name}_{n}" for n in range(1, 9)) if text not in taken)
+        own = name if f"    container_name: {name}\n" in block else free
+        self.docker.ours(name, found.group(1), name=own, pair=ports, state=state, restart="always")
+
+    def _converge(self, name: str, digest: str, block: str) -> None:
         labels = {compose_files.STACK: "tencent", compose_files.SERVICE: name}
         mine = [one for one in self.docker.containers(labels) if "com.docker.compose.oneoff" not in one["Labels"]]
         if mine:
@@ -173,7 +216,7 @@ class FakeCompose:
                 return
             del self.docker.there[one["Id"]]
         self.changed_secrets.discard(name)
-        self.docker.ours(name, digest, name=name if named else f"blockchain-services_{name}_1")
+        self._make(name, block)
 
 
 __all__ = ["FakeCompose", "FakeDocker", "compose_containers"]

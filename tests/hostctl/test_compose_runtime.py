@@ -179,7 +179,7 @@ def test_an_image_that_is_gone_is_never_pulled_by_compose(place: Place) -> None:
     place.plan(put("services.blockchain-audit.image", "registry.example/audit:1"))
     targets = [place.target(name) for name in ("identity-service", "blockchain-audit")]
     found = place.runtime.converge(targets, [], place.host)
-    assert found["blockchain-audit"] == (FAILED, "its image registry.example/audit:1 is not on this host")
+    assert found["blockchain-audit"][:2] == (FAILED, "its image registry.example/audit:1 is not on this host")
     assert found["identity-service"].what == STARTED
     assert place.compose.runs == [["identity-service"]]
     place.docker.images.clear()
@@ -234,10 +234,10 @@ def test_a_failure_of_compose_is_no_restart(place: Place) -> None:
     targets = [place.target(name)._replace(digest="") for name in ("identity-service", "blockchain-audit")]
     place.compose.broken["identity-service"] = "no space left"
     found = place.runtime.restart(targets)
-    assert found["identity-service"] == (FAILED, "ERROR: for identity-service no space left")
+    assert found["identity-service"][:2] == (FAILED, "ERROR: for identity-service no space left")
     assert found["blockchain-audit"].what == RESTARTED
     place.compose.silent = "docker-compose up was not done within 600 s"
-    assert set(place.runtime.restart(targets).values()) == {(FAILED, place.compose.silent)}
+    assert {one[:2] for one in place.runtime.restart(targets).values()} == {(FAILED, place.compose.silent)}
     place.compose.silent = ""
     place.compose.broken.clear()
     place.docker.refuses.add("restart blockchain-services_blockchain-audit_1")
@@ -252,7 +252,7 @@ def test_what_compose_could_not_start_failed(place: Place) -> None:
     assert place.converge("identity-service") == {"identity-service": UNCHANGED}  # it runs, as its block says
     one["State"].update(Status="exited", Running=False)
     found = place.runtime.converge([place.target("identity-service")], [], place.host)
-    assert found["identity-service"] == (FAILED, place.compose.silent)
+    assert found["identity-service"][:2] == (FAILED, place.compose.silent)
 
 
 def test_a_restart_restarts_what_compose_would_leave(place: Place) -> None:

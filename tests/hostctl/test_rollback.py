@@ -258,7 +258,7 @@ def test_a_rollback_always_finds_what_served_before(
                     back(fake)
             assert runs(fake) == alpha(served[-1])["digest"]
             assert fake.record(ALPHA)["good"] in kept(fake)
-            assert len(kept(fake)) <= generations.KEPT + 2
+            assert len(kept(fake)) <= generations.KEPT + 2  # those two beside the newest
 
 
 def test_killed_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

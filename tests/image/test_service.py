@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import concurrent.futures
+import http.client
 import http.server
+import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -64,6 +70,71 @@ def test_count_counts_exactly_also_at_once(plain: Service) -> None:
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: plain.ask("POST", "/count"), range(200)))
     assert plain.get("/count").json["count"] == before + 200
+
+
+@pytest.mark.parametrize("wrong", ["", "-1", "x", "1048576", "٣", "99999999999"])
+def test_an_id_that_can_not_be_noted_is_refused_and_counts_nothing(plain: Service, wrong: str) -> None:
+    before = plain.get("/count").json["count"]
+    refused = plain.ask("POST", "/count?id=" + quote(wrong))
+    assert refused.status == 400
+    assert "a number from 0 to 1048575" in refused.json["error"]
+    assert plain.get("/count").json["count"] == before
+
+
+def counted(folder: Path) -> dict[str, Any]:
+    """What all processes that had this folder have counted."""
+    words = [sys.executable, Path(__file__).parents[1] / "lab" / "counted.py", folder / "counted"]
+    return json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def test_ids_are_counted_exactly_over_processes_also_killed_ones(tmp_path: Path) -> None:
+    """Issue 5: what was lost and what was counted twice is found, whichever process had it and however it ended."""
+    extra = {"SERVICE_DATA": str(tmp_path)}
+    with running(extra) as service, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda ident: service.ask("POST", f"/count?id={ident}").json, range(300)))
+        assert {answer["count"] for answer in answers} == set(range(1, 301))
+        assert {answer["doubles"] for answer in answers} == {0}
+        service.ask("POST", "/count")  # without one: nobody's business
+        service.process.kill()
+        service.wait()
+    first = {answer["process"] for answer in answers}
+    assert counted(tmp_path) | {"processes": set(counted(tmp_path)["processes"])} == {
+        "posts": 300, "ids": 300, "twice": 0, "missing": 0, "highest": 299, "processes": first,
+    }  # fmt: skip
+    with running(extra) as service:
+        assert [service.ask("POST", f"/count?id={ident}").json["doubles"] for ident in (301, 400, 301, 301)] == [
+            0, 0, 1, 2,
+        ]  # fmt: skip
+        service.ask("POST", "/count?id=299")  # another process had it
+        service.get("/count?id=298")  # no POST
+        assert service.stop() == 0
+    assert any("event=counted posts=5 doubles=2" in line for line in service.lines)
+    found = counted(tmp_path)
+    assert (found["posts"], found["ids"], found["twice"], found["highest"]) == (305, 302, 3, 400)
+    assert found["missing"] == 401 - 302
+    assert len(found["processes"]) == 2
+
+
+def test_counting_takes_next_to_no_memory(tmp_path: Path) -> None:
+    with running({"SERVICE_DATA": str(tmp_path)}) as service:
+        service.ask("POST", "/count")
+        before = service.resident_kilobytes()
+        for ident in range(0, 1 << 20, 1 << 12):
+            assert service.ask("POST", f"/count?id={ident}").status == 200
+        assert service.resident_kilobytes() - before < 1000
+
+
+def test_a_kept_connection_is_answered_at_once(plain: Service) -> None:
+    """Head and body are two packets: the second must not wait until the first is acknowledged (some 40 ms)."""
+    connection = http.client.HTTPConnection("127.0.0.1", plain.port, timeout=10)
+    times: list[float] = []
+    for _ in range(60):
+        begun = time.monotonic()
+        connection.request("GET", "/health")
+        connection.getresponse().read()
+        times.append(time.monotonic() - begun)
+    connection.close()
+    assert sorted(times)[len(times) // 2] < 0.03
 
 
 def test_metrics_have_what_a_dashboard_needs(plain: Service) -> None:
@@ -150,6 +221,26 @@ def test_not_ready_until_started_but_alive() -> None:
         assert early.status == 503
         assert early.json["reasons"][0].startswith("starting: ")
         eventually("the service is ready", lambda: service.get("/ready").status == 200)
+
+
+def test_one_that_never_becomes_ready_is_alive() -> None:
+    with running({"STAND_IN_NEVER_READY": "1"}) as service:
+        ready = service.get("/ready")
+        assert (ready.status, ready.json["reasons"]) == (503, ["STAND_IN_NEVER_READY is set"])
+        assert service.get("/health").status == 200
+    with running({"STAND_IN_NEVER_READY": "0"}) as service:
+        assert service.get("/ready").status == 200
+
+
+def test_a_crash_after_it_was_ready() -> None:
+    extra = {"STAND_IN_STARTUP_SECONDS": "1", "STAND_IN_CRASH_AFTER_READY_SECONDS": "0.5"}
+    with running(extra) as service:
+        eventually("the service is ready", lambda: service.get("/ready").status == 200)
+        begun = time.monotonic()
+        assert service.wait() == 3
+        assert time.monotonic() - begun < 5
+    assert "event=crashed" in service.lines[-1]
+    assert "STAND_IN_CRASH_AFTER_READY_SECONDS is set" in service.lines[-1]
 
 
 class _Needed(http.server.BaseHTTPRequestHandler):

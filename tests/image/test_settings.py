@@ -117,6 +117,11 @@ def test_every_problem_at_once() -> None:
             {"STAND_IN_STARTUP_SECONDS": "nan"},
             "STAND_IN_STARTUP_SECONDS: 'nan' is no time; it is a number of seconds from 0 to 3600",
         ),
+        ({"STAND_IN_NEVER_READY": "yes"}, "STAND_IN_NEVER_READY: 'yes' is neither; it is 1 or 0"),
+        (
+            {"STAND_IN_CRASH_AFTER_READY_SECONDS": "never"},
+            "STAND_IN_CRASH_AFTER_READY_SECONDS: 'never' is no time; it is a number of seconds from 0 to 3600",
+        ),
     ],
 )
 def test_a_problem_says_what_would_be_right(extra: dict[str, str], message: str) -> None:

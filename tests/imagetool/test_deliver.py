@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imagetool import deliver, local
 from imagetool.errors import DeliveryError
+from imagetool.sources import EDGE, STAND_IN, digest, image_of
+from tests.plan.stacks import ROOT
 
 IMAGE: local.Image = {
     "id": f"sha256:{'a' * 64}",
@@ -67,3 +71,55 @@ def test_only_a_version_that_something_runs_must_stay() -> None:
     deliver.require_fit(told(), hello(here=other(layers=[])), IMAGE)
     with pytest.raises(DeliveryError, match="a version must stay what it is"):
         deliver.require_fit(told(), hello(here=other(layers=[]), users=["identity"]), IMAGE)
+
+
+@pytest.mark.parametrize(("folder", "repository"), [("image", STAND_IN), ("edge", EDGE)])
+def test_a_folder_must_be_as_it_was_when_its_image_was_named(
+    folder: str, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    named = image_of(folder, repository)
+    deliver.require_sources(folder, named)
+    other = named[:-1] + ("0" if named[-1] != "0" else "1")
+    wrong = f"{folder}/ changed while this ran ({other} was planned, it is {named} now): run it again"
+    with pytest.raises(DeliveryError, match=f"^{re.escape(wrong)}$"):
+        deliver.require_sources(folder, other)
+
+
+class Talk:
+    """A server that answers one line after the other, and keeps what it was told."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self.answers, self.told = list(answers), list[Any]()
+
+    def hear(self) -> dict[str, Any]:
+        return self.answers.pop(0)
+
+    def say(self, order: dict[str, Any]) -> None:
+        self.told.append(order)
+
+    def send(self, write: Any) -> int:
+        with Path("context.tar").open("wb") as out:
+            write(out)
+        self.told.append(Path("context.tar").read_bytes())
+        return 1
+
+
+def test_a_server_builds_the_folder_of_the_delivery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own").mkdir()
+    Path("own/VERSION").write_text("3\n")
+    Path("own/Dockerfile").write_text("FROM scratch\n")
+    delivery = told({"folder": "own", "arguments": {"BASE": "debian:12"}, "network": "host"})
+    delivery["run_as"] = image_of("own", "r.example:5000/team/own")
+    server: Any = Talk(hello(), {"outcome": "built"})
+    assert deliver.build(delivery, server) == {"outcome": "built"}
+    order, sent = server.told
+    assert order["labels"] == {"blockchain-dao.sources": digest("own")}
+    assert (order["do"], order["arguments"], order["network"]) == ("build", {"BASE": "debian:12"}, "host")
+    assert b"FROM scratch" in sent
+    # The same sources there already: nothing is built.
+    there = other(config={"Labels": order["labels"]})
+    server = Talk(hello(here=there), {"outcome": "present"})
+    assert deliver.build(delivery, server) == {"outcome": "present"}
+    assert server.told == [{"do": "keep"}]

@@ -64,6 +64,12 @@ def drop(path: str) -> Change:
     return change
 
 
+RECREATE: dict[str, list[Change]] = {
+    "local": [],
+    "tencent": [put("updates", "recreate")],
+    "alibaba": [put("updates", "recreate")],
+}
+"""The stacks with their services' own ports, where a runtime knows an edge."""
 PINNED = put("host.host_key", HOST_KEY)
 """What `up` wants of a server."""
 

@@ -104,6 +104,27 @@ def editions(draw: st.DrawFn, faulty: bool) -> dict[str, Any]:
     return made
 
 
+def updates(draw: st.DrawFn, made: Raw, ports: Ports, faulty: bool) -> None:
+    """How a server's services are updated: mostly behind an edge, sometimes with TLS; with faults what can't be."""
+    if draw(st.integers(0, 3)) == 0:
+        made["updates"] = "recreate"
+    if "updates" in made and not faulty:
+        return
+    edge = draw(some(memory=st.sampled_from(["24MB", "300MB"]), acme_thumbprint=st.just("a" * 43)))
+    if draw(st.booleans()):
+        # Now and then where a pair is.
+        edge["port"] = draw(st.sampled_from([2 * ports.one(), ports.one(22000)])) if faulty else ports.one(22000)
+    if draw(st.integers(0, 4)) > 0 or not faulty:
+        edge["certificates"] = "/etc/tls"
+    if edge and draw(st.booleans()):
+        made["edge"] = edge
+    for service in made["services"].values():
+        if (faulty or (service.get("public") and "certificates" in made.get("edge", {}))) and draw(st.booleans()):
+            service["tls"] = draw(st.sampled_from([443, service["port"]])) if faulty else ports.one(23000)
+        if draw(st.integers(0, 4)) == 0:
+            service["settle"] = draw(st.sampled_from([0, 0.5, 30]))
+
+
 @st.composite
 def stack_files(draw: st.DrawFn) -> Raw:
     """A whole stack file of one's own services: half of them without faults, but for what doesn't fit its host."""
@@ -131,6 +152,8 @@ def stack_files(draw: st.DrawFn) -> Raw:
         "existing": existing(draw, ports),
         "editions": {} if local else editions(draw, faulty),
     }
+    if not local:
+        updates(draw, made, ports, faulty)
     if made["editions"] and draw(st.booleans()):
         made["edition"] = draw(st.sampled_from(sorted(made["editions"])))
     if stores and draw(st.booleans()):

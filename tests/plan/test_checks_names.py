@@ -8,8 +8,8 @@ from plan.semantic import SECRET
 from tests.plan.stacks import Change, drop, plan_of, problems_of, put
 
 TOP_KEYS = (
-    "allow_stand_in, chain_settings, chains, dao_group, databases, defaults, edition, editions, existing, host, "
-    "images, mode, monthly_cost_yuan, range, runtime, secrets, services"
+    "allow_stand_in, chain_settings, chains, dao_group, databases, defaults, edge, edition, editions, existing, "
+    "host, images, mode, monthly_cost_yuan, range, runtime, secrets, services, updates"
 )
 OWN = {"port": 8305, "own": True}
 CHAIN = {"endpoint": "https://x.example", "chain_id": "1"}

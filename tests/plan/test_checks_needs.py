@@ -184,4 +184,9 @@ def test_a_service_is_needed_at_its_address() -> None:
     # Containers find each other by name: the host's loopback is out of their reach.
     by_name = [("identity-service", 8302, "http://identity-service:8302")]
     assert needed("local", put("runtime", "docker"))[:1] == by_name
-    assert needed("tencent")[1:] == [("governance-service", 8403, "http://governance-service:8403")]
+    without = [put("updates", "recreate")]
+    assert needed("tencent", *without)[1:] == [("governance-service", 8403, "http://governance-service:8403")]
+    # Docker's names lead to a container that isn't ready too: behind an edge they ask the edge.
+    assert needed("tencent")[1:] == [("governance-service", 8403, "http://172.28.84.1:8403")]
+    elsewhere = put("host.subnet", "10.9.0.16/28")
+    assert needed("tencent", elsewhere)[1:] == [("governance-service", 8403, "http://10.9.0.17:8403")]

@@ -9,18 +9,19 @@ from tests.plan.stacks import Change, changed, drop, notices_of, plan_of, proble
 ALIBABA_TABLE = """\
                                      cpus    memory      disk
 the system itself (host.reserve)      0.2     200MB       8GB
-identity-service                     0.08      56MB     200MB
-governance-service                   0.08      56MB     200MB
-blockchain-storage                   0.08      56MB     200MB
-blockchain-cache                     0.08      56MB     200MB
-blockchain-security                  0.08      56MB     200MB
-blockchain-audit                     0.08     200MB     200MB
-dao-governance                       0.08      56MB     200MB
-dao-voting                           0.08      56MB     200MB
-dao-proposal                         0.08      56MB     200MB
-dao-reward                           0.08      56MB     200MB
-blockchain-service                   0.08      56MB     200MB
-crosschain-service                   0.08      56MB     200MB
+identity-service                     0.07      51MB     200MB
+governance-service                   0.07      51MB     200MB
+blockchain-storage                   0.07      51MB     200MB
+blockchain-cache                     0.07      51MB     200MB
+blockchain-security                  0.07      51MB     200MB
+blockchain-audit                     0.07     200MB     200MB
+dao-governance                       0.07      51MB     200MB
+dao-voting                           0.07      51MB     200MB
+dao-proposal                         0.07      51MB     200MB
+dao-reward                           0.07      51MB     200MB
+blockchain-service                   0.07      51MB     200MB
+crosschain-service                   0.07      51MB     200MB
+edge                                  0.2      32MB      50MB
 mysql                                 0.1     300MB       5GB
 redis                                0.05      60MB       1GB
 postgres                             0.05     120MB       5GB
@@ -29,7 +30,7 @@ consul                                0.1      60MB     500MB
 zervigo                               0.1      60MB     500MB
 prometheus                            0.1     100MB       5GB
 grafana                              0.05      80MB       1GB
-sum                                  1.81   1.916GB    30.4GB
+sum                                  1.89   1.893GB   30.45GB
 host 47.115.168.107                     2     1.8GB      40GB"""
 
 
@@ -37,7 +38,7 @@ def test_a_sum_beyond_the_host_shows_the_table() -> None:
     error = refusal("alibaba", changed("alibaba", put("services.blockchain-audit.memory", "200MB")))
     assert str(error) == (
         "Pulumi.alibaba.yaml has 1 problem; nothing was touched:\n"
-        "  - host.memory: everything takes 1.916GB, the host has 1.8GB; lower limits by 116MB (table below)\n"
+        "  - host.memory: everything takes 1.893GB, the host has 1.8GB; lower limits by 93MB (table below)\n"
         "\n" + ALIBABA_TABLE
     )  # D14
 
@@ -52,7 +53,7 @@ BEYOND = [
     pytest.param(
         "tencent",
         [put("defaults", {"cpus": 0.5})],
-        ["host.cpus: everything takes 10.3 cores, the host has 4; lower limits by 6.3 (table below)"],
+        ["host.cpus: everything takes 10.5 cores, the host has 4; lower limits by 6.5 (table below)"],
         id="cpus",
     ),
     pytest.param(
@@ -68,18 +69,18 @@ BEYOND = [
     pytest.param(
         "tencent",
         [put("editions.future.services.future-service-1.memory", "4GB"), put("edition", "future")],
-        ["host.memory: everything takes 11.24GB, the host has 8GB; lower limits by 3.24GB (table below)"],
+        ["host.memory: everything takes 11.272GB, the host has 8GB; lower limits by 3.272GB (table below)"],
         id="the-edition-that-runs",
     ),
     pytest.param(
         "tencent",
         [put("databases.neo4j.memory", "3GB")],
-        ["host.memory: everything takes 9.304GB, the host has 8GB; lower limits by 1.304GB (table below)"],
+        ["host.memory: everything takes 9.336GB, the host has 8GB; lower limits by 1.336GB (table below)"],
         id="a-database",
     ),
     pytest.param(
         "alibaba",
-        [put("existing.ai.memory", "150MB")],
+        [put("existing.ai.memory", "178MB")],
         ["host.memory: everything takes 1.802GB, the host has 1.8GB; lower limits by 2MB (table below)"],
         id="what-already-runs-there",
     ),
@@ -133,7 +134,7 @@ def test_a_service_has_the_stacks_default_limits_unless_it_says_its_own() -> Non
     limits = {service.name: service.resources for service in plan.services}
     assert (limits["blockchain-audit"].cpus, limits["blockchain-audit"].memory) == (0.05, 50_000_000)
     assert limits["blockchain-audit"].disk == 200_000_000
-    assert (limits["dao-voting"].cpus, limits["dao-voting"].memory) == (0.08, 56_000_000)  # D14
+    assert (limits["dao-voting"].cpus, limits["dao-voting"].memory) == (0.07, 51_000_000)  # D14
 
 
 @pytest.mark.parametrize("stack", ["local", "tencent", "alibaba"])
@@ -147,8 +148,8 @@ def test_memory_nearly_spent_is_a_notice() -> None:
     def about_memory(stack: str, *changes: Change) -> list[str]:
         return [notice for notice in notices_of(stack, *changes) if notice.startswith("host.memory")]
 
-    assert about_memory("alibaba") == ["host.memory: everything takes 1.772GB of 1.8GB"]
-    assert about_memory("tencent") == ["host.memory: everything takes 7.304GB of 8GB"]
+    assert about_memory("alibaba") == ["host.memory: everything takes 1.795GB of 1.8GB"]
+    assert about_memory("tencent") == ["host.memory: everything takes 7.4GB of 8GB"]
     assert about_memory("local") == []
     assert about_memory("tencent", drop("edition")) == []
     # Nine tenths is nearly, a byte less isn't.

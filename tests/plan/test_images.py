@@ -13,15 +13,17 @@ from plan.images import images_of
 from plan.load import load_plan
 from plan.render import definitions, image_definition, image_delivery
 from plan.semantic import SECRET, registry
-from tests.plan.stacks import Change, changed, notices_of, plan_of, problems_of, put
+from tests.plan.stacks import RECREATE, Change, changed, notices_of, plan_of, problems_of, put
 
 STAND_IN = "blockchain-dao/stand-in:0.1.0-0123456789ab"
+EDGE = "blockchain-dao/edge:0.1.0-fedcba987654"
 DIGEST = f"sha256:{'c' * 64}"
+OWN = {"stand-in", "edge"}
 IDENTITY = "services.identity-service"
 
 
 def server(*changes: Change) -> Any:
-    return load_plan("tencent", changed("tencent", *changes), stand_in_image=STAND_IN)
+    return load_plan("tencent", changed("tencent", *changes), stand_in_image=STAND_IN, edge_image=EDGE)
 
 
 def image(name: str, **more: Any) -> Change:
@@ -30,7 +32,7 @@ def image(name: str, **more: Any) -> Change:
 
 def test_the_stand_in_is_one_image_for_all_that_run_it_and_the_databases_client() -> None:
     plan = server()
-    (one,) = images_of(plan)
+    one = next(one for one in images_of(plan) if one.name != "edge")
     assert (one.name, one.source, one.reference, one.run_as, one.digest) == (
         "stand-in",
         "build",
@@ -39,6 +41,7 @@ def test_the_stand_in_is_one_image_for_all_that_run_it_and_the_databases_client(
         "",
     )
     assert len(one.keys) == len(plan.running) == 16
+    assert one.folder == "image"
     made = definitions(plan)
     assert all(made[f"service/{s.name}"]["launch"]["image"] == STAND_IN for s in plan.running)
     assert all(service.stand_in for service in plan.running)  # D13: whatever its tag
@@ -51,7 +54,7 @@ def test_a_change_of_its_sources_changes_every_service_that_runs_it_and_no_other
         for one in (STAND_IN, STAND_IN[:-1] + "c")
     )
     same = {name for name in before if before[name] == after[name] and name.startswith("service/")}
-    assert same == {"service/identity-service"}
+    assert same == {"service/identity-service", "service/edge"}
 
 
 def test_a_laptop_needs_none() -> None:
@@ -81,7 +84,7 @@ def test_a_laptop_needs_none() -> None:
 )
 def test_under_which_name_it_runs(changes: list[Change], source: str, run_as: str) -> None:
     plan = server(*changes)
-    (one,) = [one for one in images_of(plan) if one.name != "stand-in"]
+    (one,) = [one for one in images_of(plan) if one.name not in OWN]
     assert (one.name, one.source, one.run_as, one.keys) == ("id", source, run_as, (IDENTITY,))
     assert definitions(plan)["service/identity-service"]["launch"]["image"] == run_as
     assert one.digest == (DIGEST if "@" in one.reference else "")
@@ -89,7 +92,7 @@ def test_under_which_name_it_runs(changes: list[Change], source: str, run_as: st
 
 def test_a_new_version_keeps_its_images_name() -> None:
     for version in ("1.4.2", "1.4.3", "2"):
-        assert {one.name for one in images_of(server(image(f"r.example/id:{version}")))} == {"stand-in", "id"}
+        assert {one.name for one in images_of(server(image(f"r.example/id:{version}")))} == {*OWN, "id"}
 
 
 def names_of(plan: Any) -> dict[str, str]:
@@ -98,9 +101,13 @@ def names_of(plan: Any) -> dict[str, str]:
 
 def test_images_of_one_repository_have_names_of_their_own() -> None:
     both = server(image("r.example/id:1"), put("services.blockchain-auth.image", "r.example/id:2"))
-    assert sorted(names_of(both).values()) == ["id--blockchain-auth", "id--identity-service", "stand-in"]
+    assert sorted(names_of(both).values()) == ["edge", "id--blockchain-auth", "id--identity-service", "stand-in"]
     named_so = server(image("r.example/stand-in:1"))
-    assert names_of(named_so) == {STAND_IN: "stand-in", "r.example/stand-in:1": "stand-in--identity-service"}
+    name = "r.example/stand-in:1"
+    assert names_of(named_so) == {EDGE: "edge", STAND_IN: "stand-in", name: "stand-in--identity-service"}
+    assert names_of(server(image("r.example/edge:1")))["r.example/edge:1"] == "edge--identity-service"
+    # Where there is no edge it is an image like others.
+    assert names_of(server(image("r.example/edge:1"), *RECREATE["tencent"]))["r.example/edge:1"] == "edge"
 
 
 def test_a_new_version_renames_no_other_image_of_its_repository() -> None:
@@ -113,7 +120,7 @@ def test_a_new_version_renames_no_other_image_of_its_repository() -> None:
 def test_a_name_is_no_longer_than_hostctl_takes_it() -> None:
     plan = server(image(f"{'a' * 60}:1"), put("services.blockchain-auth.image", f"{'a' * 60}:2"))
     made = names_of(plan).values()
-    assert len(set(made)) == 3
+    assert len(set(made)) == 4
     assert all(NAME.fullmatch(name) for name in made), made
 
 
@@ -236,11 +243,47 @@ def test_what_imagetool_is_told() -> None:
         "arguments": {"BASE": "m.example/debian:12", "PIP_INDEX_URL": "https://pypi.example/simple"},
         "network": "host",
     }
+    assert told["edge"]["build"] == {"folder": "edge", "arguments": {"BASE": "m.example/debian:12"}, "network": "host"}
     assert told["id"]["build"] is None
     assert told["id"]["run_as"] == "id:1"
     assert told["id"]["host"]["hostctl"] == "/opt/blockchain-services/bin/hostctl"
 
 
 def test_the_stand_in_may_be_pushed() -> None:
-    (one,) = images_of(server(put("images.stand_in", "push")))
-    assert (one.name, one.source) == ("stand-in", "push")
+    found = images_of(server(put("images.stand_in", "push")))
+    assert {(one.name, one.source) for one in found} == {("stand-in", "push"), ("edge", "push")}
+
+
+def test_the_edges_is_built_like_the_stand_ins_unless_one_is_named() -> None:
+    (built,) = [one for one in images_of(server()) if one.name == "edge"]
+    assert (built.source, built.reference, built.run_as, built.keys, built.folder) == (
+        *("build", EDGE, EDGE),
+        ("edge",),
+        "edge",
+    )
+    named = {"edge.image": f"haproxy:2.8@{DIGEST}", "images.mirror": "m.example"}
+    plan = server(*(put(key, value) for key, value in named.items()))
+    (brought,) = [one for one in images_of(plan) if one.keys == ("edge",)]
+    assert (brought.name, brought.source, brought.run_as, brought.folder) == (
+        *("haproxy", "registry"),
+        "haproxy:2.8-cccccccccccc",
+        None,
+    )
+    assert definitions(plan)["service/edge"]["launch"]["image"] == "haproxy:2.8-cccccccccccc"
+    pushed = server(put("edge.image", "team/haproxy:1"), put("edge.image_from", "push"))
+    assert [one.source for one in images_of(pushed) if one.name == "haproxy"] == ["push"]
+    assert image_delivery(pushed, next(one for one in images_of(pushed) if one.name == "haproxy"))["build"] is None
+    assert all(one.keys != ("edge",) for one in images_of(server(*RECREATE["tencent"])))
+
+
+def test_one_image_comes_one_way_to_the_edge_too() -> None:
+    both = [image("team/haproxy:1"), put("edge.image", "team/haproxy:1"), put("edge.image_from", "push")]
+    assert problems_of("tencent", *both) == [
+        "edge.image_from: team/haproxy:1 comes by push here and by registry for identity-service; "
+        "write `registry`, or another image"
+    ]
+    assert problems_of("tencent", put("edge.image_from", "push")) == [
+        "edge.image_from: says where an image comes from, and none is named; add image, or drop this"
+    ]
+    tagged = "edge.image: a tag can be moved; pin haproxy:2.8@sha256:… so that the same always runs"
+    assert tagged in notices_of("tencent", put("edge.image", "haproxy:2.8"))

@@ -119,7 +119,7 @@ def test_junk_at_any_one_place_is_told_there_and_nowhere_else(stack: str) -> Non
 
 
 OPTIONAL = {
-    *("edition", "editions", "databases", "existing", "chain_settings", "defaults", "runtime"),
+    *("edition", "editions", "databases", "existing", "chain_settings", "defaults", "runtime", "edge"),
     *("reserve", "container", "when_missing"),
 }
 
@@ -133,7 +133,15 @@ def readable(key: str, junk: Any) -> bool:
     none = junk is None and (last in OPTIONAL or (last in ("cpus", "memory", "disk") and parent != "host"))
     none |= junk is None and key == "databases.neo4j.ports"
     none |= junk == "" and key in OPTIONAL
-    empty = junk == {} and key in ("services", "databases", "existing", "editions", "chain_settings", "defaults")
+    empty = junk == {} and key in (
+        "services",
+        "databases",
+        "existing",
+        "editions",
+        "chain_settings",
+        "defaults",
+        "edge",
+    )
     empty |= (junk == {} and key == "host.reserve") or (junk == [] and key == "databases.neo4j.ports")
     alone = junk == {"x": 1} and key in ("databases", "editions", "existing", "chain_settings", "services")
     return number or text or none or empty or alone

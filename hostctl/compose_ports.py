@@ -1,0 +1,89 @@
+"""Who holds a port that a container of ours wants (P6, D18)."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set
+
+from hostctl import compose_files, ports
+from hostctl.compose_containers import service_of
+from hostctl.compose_files import STACK
+from hostctl.forms import ServiceDefinition
+from hostctl.identity import program_of
+
+
+class Known(NamedTuple):
+    """What of ours is no stranger."""
+
+    stack: str
+    edge_pids: Set[int]
+    """The edge's processes: it has the ports of those behind it, and lets go of one that leaves it."""
+    behind: Set[str]
+    """Services that the edge forwards to now."""
+
+
+def strangers(
+    wanted: Mapping[str, ServiceDefinition],
+    leaving: Sequence[str],
+    containers: Sequence[Mapping[str, Any]],
+    known: Known,
+    file: str,
+) -> Dict[str, List[str]]:
+    """Sentences, by service, about who holds one of its ports: a container (as the API lists them), or a process."""
+    numbers = {port for definition in wanted.values() for port in _numbers(definition)}
+    listeners = [one for one in ports.listeners(numbers) if one.pid not in known.edge_pids or not one.pid]
+    published = _published(containers, known.stack)
+    moving = {*wanted, *leaving}
+    found: Dict[str, List[str]] = {}
+    for name, definition in wanted.items():
+        block = compose_files.text_of(definition["parts"], file)
+        # One of exactly this name is set aside before the service starts (D18).
+        aside = name if compose_files.has_documented_name(block, name) else None
+        for port, bind in _numbers(definition).items():
+            holders = [one for one in published if one.port == port]
+            others = [one for one in holders if one.service not in moving and (one.labelled or one.container != aside)]
+            said = [ports.sentence(port, one.name, ours=bool(one.service)) for one in others]
+            if not holders:
+                near = [one for one in listeners if one.port == port and ports.collide(bind, one.address)]
+                said = [ports.sentence(port, _whose(one)) for one in near]
+            found.setdefault(name, []).extend(said[:1])
+    return {name: sentences for name, sentences in found.items() if sentences}
+
+
+def _numbers(definition: ServiceDefinition) -> Dict[int, str]:
+    """Each port that it wants, and on which address: behind the edge the documented one is wanted by the edge."""
+    behind, bind = definition["edge"], definition["launch"]["bind"]
+    numbers = dict.fromkeys(definition["ports"], bind)
+    if behind is not None:
+        numbers = dict.fromkeys(definition["ports"], "0.0.0.0")  # noqa: S104 # what the edge may bind
+        numbers.update(dict.fromkeys(behind["ports"], behind["address"]))
+    return numbers
+
+
+class _Published(NamedTuple):
+    """A TCP port that a container publishes, and whose container that is."""
+
+    port: int
+    container: str
+    service: str
+    """The service of this stack that it serves; empty for other people's."""
+    labelled: bool
+    """Whether it belongs to a stack of this program's, this one or another: that is never set aside."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.service or "the container " + self.container
+
+
+def _published(entries: Sequence[Mapping[str, Any]], stack: str) -> List[_Published]:
+    found: List[_Published] = []
+    for entry in entries:
+        labels: Dict[str, str] = entry["Labels"]
+        name = (entry["Names"] or [entry["Id"][:12]])[0].lstrip("/")
+        numbers = {one["PublicPort"] for one in entry["Ports"] if "PublicPort" in one and one["Type"] == "tcp"}
+        found += [_Published(port, name, service_of(labels, stack), STACK in labels) for port in sorted(numbers)]
+    return found
+
+
+def _whose(listener: ports.Listener) -> str:
+    return "pid %d (%s)" % (listener.pid, program_of(listener.pid)) if listener.pid else "another process"

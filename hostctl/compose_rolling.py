@@ -1,0 +1,255 @@
+"""A rolling update: the new container proves itself beside the old one, the edge moves the requests, the old one goes.
+
+All of it under the host's lock. Whoever is killed at any point leaves the old container serving, or the new one proven:
+what has still to prove itself is never started again by Docker, and the next run removes it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from hostctl import health
+from hostctl.compose_command import Compose
+from hostctl.compose_containers import Containers, Seen
+from hostctl.console import say
+from hostctl.edge import Edge
+from hostctl.edge_socket import DRAIN, READY, EdgeSilent
+from hostctl.errors import HostctlError
+from hostctl.forms import Behind, ServiceDefinition
+from hostctl.runtime import FAILED, RESTARTED, Outcome
+
+SLOTS = ("a", "b")
+"""What the edge calls a service's two places, in the order of the definition's ports."""
+POLL_SECONDS = 0.1
+EDGE_SECONDS = 10.0
+"""The edge looks at a service twice a second."""
+SWAP_SECONDS = 15.0
+LOG_LINES = 20
+
+Stopped = Callable[[], bool]
+
+
+class Change(NamedTuple):
+    """One service that is to run otherwise, beside what serves until then."""
+
+    name: str
+    definition: ServiceDefinition
+    grace_seconds: float
+    serving: Seen
+
+
+class Rolling:
+    """What rolls on one host."""
+
+    def __init__(self, containers: Containers, edge: Edge, compose: Compose, file: str, stopped: Stopped) -> None:
+        self._containers, self._edge, self._compose = containers, edge, compose
+        self._file, self._stopped = file, stopped
+
+    def tidy(self, name: str, behind: Optional[Behind], grace: float, fresh: Callable[[Seen], bool]) -> Optional[Seen]:
+        """Leaves the one container that serves, and gives it; None when none does.
+
+        Of two that are proven, the one that is as wanted stays. The others are what a run that was killed has left.
+        """
+        found = self._containers.all(name)
+        serving = [one for one in found if one.state == "running" and one.proven]
+        keep = next((one for one in serving if fresh(one)), serving[0] if serving else None)
+        if keep is None and any(not one.proven for one in found):
+            for one in found:  # what is stopped is compose's to start or to make anew
+                if not one.proven:
+                    self._containers.delete(one.id)
+        others = [one for one in found if keep is not None and one.id != keep.id]
+        if keep is not None and others:
+            self._open(name, behind, keep)
+            for one in others:
+                say("%s: an update that was interrupted left a second container; it is removed" % name)
+                self._retire(name, behind, one, grace if one.state == "running" else 0.0)
+        if behind is not None and self._edge.running() is not None:
+            self._quietly(lambda: self._reopen(name, _slot(behind, keep) if keep is not None else None))
+        return keep
+
+    def rolls(self, definition: ServiceDefinition, serving: Optional[Seen]) -> bool:
+        """Whether this one can be changed beside what serves: both need a place of their own behind the edge."""
+        behind = definition["edge"]
+        if serving is None or behind is None or behind["update"] != "rolling":
+            return False
+        return _slot(behind, serving) is not None and definition["name"] in self._edge.services()
+
+    def roll(self, change: Change) -> Outcome:
+        """Replaces what serves without losing a request; on failure nothing has happened."""
+        behind = change.definition["edge"]
+        assert behind is not None
+        old = _slot(behind, change.serving)
+        free = next(slot for slot in SLOTS if slot != old)
+        try:
+            self._edge.socket.set(change.name, free, DRAIN)
+            new = self._begin(change.name)
+        except HostctlError as error:
+            self._quietly(lambda: self._edge.socket.empty(change.name, free))
+            return Outcome(FAILED, str(error))
+        try:
+            began = time.monotonic()
+            self._prove(new, change.definition, behind)
+            proved = time.monotonic() - began
+            self._take_in(change.name, free, new)
+        except HostctlError as error:
+            log = self._log(new)
+            self._give_up(change.name, free, new)
+            return Outcome(FAILED, str(error), log)
+        say("%s: the new container proved itself in %.1f s and serves; the old one ends" % (change.name, proved))
+        self._retire(change.name, behind, change.serving, change.grace_seconds)
+        return Outcome(RESTARTED)
+
+    def swap(self, change: Change) -> Outcome:
+        """Replaces the edge itself: the new one takes the listening sockets over, the old one finishes."""
+        socket = self._edge.socket
+        before = socket.inode()
+        try:
+            new = self._begin(change.name)
+        except HostctlError as error:
+            return Outcome(FAILED, str(error))
+        try:
+            self._await_swap(new, before)
+            self._containers.set_proven(new.id, True)
+        except HostctlError as error:
+            log = self._log(new)
+            self._containers.delete(new.id)
+            trouble = self._edge.load(always=True)  # the old one's socket is not at its path any more
+            return Outcome(FAILED, str(error) + ("; " + trouble if trouble else ""), log)
+        self._containers.stop(change.serving.id, change.grace_seconds)
+        self._containers.delete(change.serving.id)
+        trouble = self._edge.await_started()
+        return Outcome(FAILED, trouble) if trouble else Outcome(RESTARTED)
+
+    def _begin(self, name: str) -> Seen:
+        """A second container, started; Docker won't start it again by itself."""
+        before = {one.id for one in self._containers.all(name)}
+        reason = self._compose.beside(self._file, name)
+        made = [one for one in self._containers.all(name) if one.id not in before]
+        try:
+            if reason or len(made) != 1:
+                raise HostctlError(reason or "docker-compose made no second container")
+            self._containers.set_proven(made[0].id, False)
+            self._containers.start(made[0].id)
+            return made[0]
+        except HostctlError:
+            for one in made:
+                self._containers.delete(one.id)
+            raise
+
+    def _prove(self, new: Seen, definition: ServiceDefinition, behind: Behind) -> None:
+        """Waits until it is ready, and stays so for a while. Raises HostctlError with what is wrong."""
+        began = time.monotonic()
+        limit, settle = float(definition["health"]["timeout_seconds"]), float(behind["settle_seconds"])
+        path, since, said = behind["ready"], math.inf, "it was never asked"
+        while True:
+            now = self._running(new)
+            port = next((port for port in behind["ports"] if port in now.ports), None)
+            if port is None:
+                raise HostctlError("it has no port of %s" % " and ".join(map(str, behind["ports"])))
+            answer = health.ask("http://%s:%d%s" % (behind["address"], port, path), 1.0)
+            spent = time.monotonic() - began
+            if answer.status == health.UNKNOWN and path != _HEALTH:
+                path = _HEALTH  # an image that says no more than that it is alive
+                continue
+            if answer.status != health.HEALTHY:
+                since, said = math.inf, answer.said
+            elif since == math.inf:
+                since = spent
+            if spent - since >= settle:
+                return
+            if self._stopped():
+                raise HostctlError("interrupted")
+            if (spent >= limit and since == math.inf) or spent >= limit + settle:
+                raise HostctlError("not ready within %g s: %s" % (limit, said))
+            time.sleep(POLL_SECONDS)
+
+    def _take_in(self, name: str, slot: str, new: Seen) -> None:
+        """The edge gives it requests beside the old one."""
+        socket = self._edge.socket
+        socket.set(name, slot, READY)
+        if not socket.wait(name, slot, lambda found: found.up, EDGE_SECONDS):
+            found = socket.slot(name, slot)
+            raise HostctlError(
+                "the edge does not find it healthy (%s)" % (found.status if found else "it has no place")
+            )
+        self._running(new)
+        self._containers.set_proven(new.id, True)
+
+    def _await_swap(self, new: Seen, before: int) -> None:
+        end = time.monotonic() + SWAP_SECONDS
+        socket = self._edge.socket
+        while socket.inode() in (0, before) or not socket.worker():
+            self._running(new)
+            if time.monotonic() >= end:
+                raise HostctlError("the new edge did not take over within %g s" % SWAP_SECONDS)
+            time.sleep(POLL_SECONDS)
+        self._running(new)
+
+    def _running(self, new: Seen) -> Seen:
+        now = self._containers.one(new.id)
+        if now is None:
+            raise HostctlError("its container was removed")
+        if now.state != "running":
+            raise HostctlError("its process ended: " + now.detail)
+        return now
+
+    def _give_up(self, name: str, slot: str, new: Seen) -> None:
+        """Takes the new one away again; requests that it may have got are finished first."""
+        socket = self._edge.socket
+        self._quietly(lambda: socket.set(name, slot, DRAIN))
+        self._quietly(lambda: socket.wait(name, slot, lambda found: not found.requests, EDGE_SECONDS))
+        self._containers.delete(new.id)
+        self._quietly(lambda: socket.empty(name, slot))
+
+    def _reopen(self, name: str, kept: Optional[str]) -> None:
+        """Places that a run that was killed has left closed."""
+        socket = self._edge.socket
+        for place, slot in socket.slots().get(name, {}).items():
+            if slot.status.startswith("DRAIN"):
+                socket.set(name, place, READY) if place == kept else socket.empty(name, place)
+
+    def _open(self, name: str, behind: Optional[Behind], keep: Seen) -> None:
+        """What stays must get requests before the others get none."""
+        slot = _slot(behind, keep)
+        if slot is not None:
+            socket = self._edge.socket
+            self._quietly(lambda: socket.set(name, slot, READY))
+            self._quietly(lambda: socket.wait(name, slot, lambda found: found.up, EDGE_SECONDS))
+
+    def _retire(self, name: str, behind: Optional[Behind], one: Seen, grace: float) -> None:
+        """No new requests, time to finish those under way, the end."""
+        slot, socket = _slot(behind, one), self._edge.socket
+        if slot is not None:
+            self._quietly(lambda: socket.set(name, slot, DRAIN))
+            self._quietly(lambda: socket.wait(name, slot, lambda found: not found.requests, grace))
+        self._containers.stop(one.id, grace)
+        self._containers.delete(one.id)
+        if slot is not None:
+            self._quietly(lambda: socket.empty(name, slot))
+
+    def _quietly(self, act: Callable[[], object]) -> None:
+        """An edge that doesn't answer, or has no such place, gives nobody requests either."""
+        try:
+            act()
+        except (EdgeSilent, HostctlError) as error:
+            say("warning: %s" % error)
+
+    def _log(self, one: Seen) -> Sequence[str]:
+        try:
+            return self._containers.api.logs(one.id, LOG_LINES)
+        except HostctlError as error:
+            return ["its log can't be read: %s" % error]
+
+
+_HEALTH = "/health"
+
+
+def _slot(behind: Optional[Behind], one: Seen) -> Optional[str]:
+    """Which of the service's places a container has; None when it has none."""
+    if behind is None:
+        return None
+    places: Dict[int, str] = dict(zip(behind["ports"], SLOTS))
+    found: List[str] = [place for port, place in places.items() if port in one.ports]
+    return found[0] if found else None

@@ -1,0 +1,200 @@
+"""The edge: HAProxy, which has the documented ports and forwards to the services.
+
+It runs in the host's own network. Its configuration is an assembled file like the others (P7); it is read before it
+is put in place, and loaded without a connection being lost: HAProxy hands the listening sockets from worker to worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Callable, Dict, List, NamedTuple, Optional, Set
+
+from hostctl import compose_files
+from hostctl.compose_containers import Containers, Seen
+from hostctl.docker_api import DockerApi, DockerRefused, socket_path
+from hostctl.edge_socket import POLL_SECONDS, EdgeSocket
+from hostctl.environment import outside_environment
+from hostctl.forms import ServiceDefinition
+from hostctl.layout import Layout, read_json, read_text, write_json
+
+EDGE = "edge"
+FILE, SOCKET = "edge/haproxy.cfg", "run/edge/stats.sock"
+_CERTIFICATES = ":/tls:ro"
+START_SECONDS, RELOAD_SECONDS, CHECK_SECONDS = 15.0, 15.0, 60.0
+MOST_PROCESSES, CALM_SECONDS = 4, 10.0
+"""The master, the worker, and workers before it that finish what they have begun: each has some 3 MB of its limit."""
+LONGEST_REASON = 600
+# HAProxy's own words, without the process' and the file's name.
+_WORD = re.compile(
+    r"^\[(?:ALERT|WARNING|NOTICE)\]\s*\(\d+\)\s*:\s*(?:config\s*:\s*)?(?:parsing \[\S+?:(\d+)\]\s*:\s*)?"
+)
+_HARMLESS = ("Fatal errors found", "Error(s) found in configuration", "haproxy version is", "path to executable is")
+
+
+class Loaded(NamedTuple):
+    """Which configuration the edge has: of which container, since which start, and the digest of the text."""
+
+    container: str
+    started: str
+    text: str
+
+
+class Edge:
+    """One host's edge, where it has one."""
+
+    def __init__(self, layout: Layout, api: DockerApi, containers: Containers) -> None:
+        self._layout, self._api, self._containers = layout, api, containers
+        self.socket = EdgeSocket(layout.root / SOCKET)
+
+    def running(self) -> Optional[Seen]:
+        """Its container, while it runs."""
+        now = self._containers.current(EDGE)
+        return now if now is not None and now.state == "running" else None
+
+    def services(self) -> Set[str]:
+        """Those that it forwards to now; none while it doesn't run."""
+        return set(self.socket.slots()) if self.running() is not None and self.socket.worker() else set()
+
+    def pids(self) -> Set[int]:
+        """Its processes, as the host counts."""
+        now = self.running()
+        if now is None:
+            return set()
+        try:
+            table = self._api.get("/containers/%s/top" % now.id, ps_args="-o pid")
+        except DockerRefused:  # ended this moment
+            return set()
+        return {int(row[0]) for row in table["Processes"]}
+
+    def make_ready(self) -> None:
+        """What must be there before its container is."""
+        for folder in (self.socket.path.parent, (self._layout.root / FILE).parent):
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.socket.path.parent.chmod(0o700)
+
+    def problem(self, text: str, block: str) -> Optional[str]:
+        """Why the edge of this compose block would not take a configuration, or None: HAProxy reads it, apart.
+
+        An image that isn't here can't be asked: its own service's check says so.
+        """
+        image = compose_files.image_of(block)
+        if not image or self._api.image(image) is None:
+            return None
+        argv = ["docker", "run", "--rm", "-i", "--pull", "never", "--network", "none", "--user", "0:0", "--read-only"]
+        argv += ["--cap-drop", "ALL", "--entrypoint", "haproxy", *_mount(block), image, "-c", "-f", "/dev/stdin"]
+        try:
+            done = subprocess.run(
+                argv,
+                input=text.encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**outside_environment(), "DOCKER_HOST": "unix://" + socket_path()},
+                timeout=CHECK_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return "the edge's configuration can't be checked: %s" % error
+        said = done.stdout.decode("utf-8", "replace")
+        if done.returncode == 0:
+            return None
+        return "the edge would not take %s: %s" % (
+            FILE,
+            reason_of(said.splitlines()) or "exit code %d" % done.returncode,
+        )
+
+    def await_started(self) -> str:
+        """Waits for a container that was just started with the file in place; "" or what is wrong."""
+        text = self._digest()
+        if not _until(lambda: self.socket.worker() != 0, START_SECONDS):
+            return "it does not answer on its socket"
+        now = self.running()
+        if now is None:
+            return "it ended"
+        self._note(Loaded(now.id, now.started, text))
+        return ""
+
+    def differs(self) -> str:
+        """Whether it runs with another configuration than the file ("" when it doesn't)."""
+        now = self.running()
+        if now is None:
+            return ""
+        noted = self._noted()
+        # A start by Docker itself reads the file that is there: only an older one of the same start is stale.
+        if noted is not None and noted.container == now.id and noted.started == now.started:
+            return "" if noted.text == self._digest() else "it has not loaded %s as it is now" % FILE
+        return ""
+
+    def load(self, always: bool = False) -> str:
+        """Has it take the file as it is now, unless it has; "" or why it did not: the former one is in force then."""
+        now = self.running()
+        if now is None:
+            return ""
+        wanted = Loaded(now.id, now.started, self._digest())
+        if self._noted() == wanted and not always:
+            return ""
+        if not _until(lambda: self.socket.worker() != 0, START_SECONDS):
+            return "the edge does not answer on its socket"
+        _until(lambda: len(self.pids()) <= MOST_PROCESSES, CALM_SECONDS)
+        before, since = self.socket.worker(), int(time.time())
+        self._api.post("/containers/%s/kill" % now.id, signal="SIGUSR2")
+        if not _until(lambda: self.socket.worker() not in (0, before), RELOAD_SECONDS):
+            said = reason_of(self._api.logs(now.id, 20, since))
+            return "the edge did not take its new configuration: %s" % (said or "it says nothing")
+        self._note(wanted)
+        return ""
+
+    def _digest(self) -> str:
+        return hashlib.sha256(
+            (read_text(self._layout.root / FILE) or "").encode("utf-8", "surrogateescape")
+        ).hexdigest()
+
+    def _note(self, loaded: Loaded) -> None:
+        write_json(self._path(), loaded._asdict(), durable=False)
+
+    def _noted(self) -> Optional[Loaded]:
+        found: Optional[Dict[str, str]] = read_json(self._path())
+        return None if found is None else Loaded(**found)
+
+    def _path(self) -> Path:
+        return self._layout.running / "edge.configuration.json"
+
+
+def is_edge(definition: Optional[ServiceDefinition]) -> bool:
+    """Whether a definition is the edge's own."""
+    return definition is not None and definition["proxy"] is not None
+
+
+def reason_of(lines: List[str]) -> str:
+    """The reasons among what HAProxy printed, each once, on one line, with the line of the file."""
+    reasons: List[str] = []
+    for line in lines:
+        match = _WORD.match(line)
+        if match is None or line.startswith("[NOTICE]"):
+            continue
+        where = "line %s: " % match.group(1) if match.group(1) else ""
+        text = where + " ".join(line[match.end() :].split())
+        if not any(word in text for word in _HARMLESS) and text not in reasons:
+            reasons.append(text)
+    return "; ".join(reasons)[:LONGEST_REASON]
+
+
+def _mount(block: str) -> List[str]:
+    """The team's certificates, as the block mounts them."""
+    for line in block.split("\n"):
+        volume = line.strip().lstrip("- ").strip('"')
+        if volume.endswith(_CERTIFICATES):
+            return ["--volume", volume.replace("$$", "$")]
+    return []
+
+
+def _until(true: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

@@ -1,0 +1,109 @@
+"""The edge's runtime interface: HAProxy's own socket, one command a connection."""
+
+from __future__ import annotations
+
+import csv
+import io
+import socket
+import time
+from pathlib import Path
+from typing import Callable, Dict, NamedTuple, Optional
+
+from hostctl.errors import HostctlError
+
+SECONDS = 5.0
+POLL_SECONDS = 0.05
+READY, DRAIN = "ready", "drain"
+_ALL = "BACKEND", "FRONTEND"
+
+
+class EdgeSilent(HostctlError):
+    """Nothing answers on the edge's socket."""
+
+
+class Slot(NamedTuple):
+    """One of a service's two places behind the edge."""
+
+    status: str
+    """HAProxy's word: UP, DOWN, DRAIN, MAINT, perhaps with a count behind it."""
+    requests: int
+    """Requests under way there."""
+
+    @property
+    def up(self) -> bool:
+        """Whether it gets requests."""
+        return self.status.split(" ")[0] in ("UP", "no")  # "no check"
+
+
+class EdgeSocket:
+    """HAProxy's socket at a path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def ask(self, command: str) -> str:
+        """What it answers to a command."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(SECONDS)
+            try:
+                connection.connect(str(self.path))
+                connection.sendall(command.encode() + b"\n")
+                pieces = iter(lambda: connection.recv(65536), b"")
+                return b"".join(pieces).decode("utf-8", "replace")
+            except OSError as error:
+                reason = error.strerror or str(error) or type(error).__name__
+                raise EdgeSilent("the edge doesn't answer on %s: %s" % (self.path, reason)) from None
+
+    def worker(self) -> int:
+        """The pid of the worker that answers, as the edge's container counts; 0 while none does.
+
+        A reload that was accepted has another one.
+        """
+        try:
+            lines = self.ask("show info").splitlines()
+        except EdgeSilent:
+            return 0
+        return next((int(line[len("Pid:") :]) for line in lines if line.startswith("Pid:")), 0)
+
+    def inode(self) -> int:
+        """Which socket lies at the path; each new process puts one of its own there. 0 when there is none."""
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return 0
+
+    def slots(self) -> Dict[str, Dict[str, Slot]]:
+        """Service -> slot -> how it is."""
+        text = self.ask("show stat").lstrip("# ")
+        found: Dict[str, Dict[str, Slot]] = {}
+        for row in csv.DictReader(io.StringIO(text)):
+            if row["svname"] not in _ALL:
+                slot = Slot(row["status"], int(row["scur"] or 0) + int(row["qcur"] or 0))
+                found.setdefault(row["pxname"], {})[row["svname"]] = slot
+        return found
+
+    def slot(self, service: str, name: str) -> Optional[Slot]:
+        """One of them; None when the edge has no such."""
+        return self.slots().get(service, {}).get(name)
+
+    def set(self, service: str, name: str, state: str) -> None:
+        """Says whether a slot may get requests: `ready` or `drain` (those under way go on)."""
+        said = self.ask("set server %s/%s state %s" % (service, name, state)).strip()
+        if said:
+            raise HostctlError("the edge, told that %s/%s is %s: %s" % (service, name, state, said))
+
+    def empty(self, service: str, name: str) -> None:
+        """A slot behind which there is nothing any more: open for the next one, and known to be down until then."""
+        self.ask("set server %s/%s health down" % (service, name))
+        self.set(service, name, READY)
+
+    def wait(self, service: str, name: str, wanted: Callable[[Slot], bool], seconds: float) -> bool:
+        """Waits until a slot is as wanted; False when time is up."""
+        end = time.monotonic() + seconds
+        while True:
+            slot = self.slot(service, name)
+            if slot is not None and wanted(slot):
+                return True
+            if time.monotonic() >= end:
+                return False
+            time.sleep(POLL_SECONDS)

@@ -1,0 +1,63 @@
+"""The edge of a plan: what owns the documented ports, which services are behind it, and how these are updated."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from plan.catalog import EDGE_GROUP, SUB_RANGES
+from plan.images import run_as, source_of
+from plan.models import Behind, EdgePlan, EnvironmentPlan, ImagesPlan, Resources
+from plan.network import gateway_of
+from plan.settings import Settings
+from plan.sums import room
+
+_PORT_OFFSET = SUB_RANGES["local"][EDGE_GROUP][1]
+"""The last port of the documents' sub-range for its group, in every environment (P10)."""
+
+
+def has_edge(settings: Settings) -> bool:
+    """Whether services are behind an edge; a laptop's containers and processes have none."""
+    return settings.runtime == "compose" and settings.updates == "rolling"
+
+
+def edge_plan(settings: Settings, images: ImagesPlan) -> EdgePlan | None:
+    """The edge itself, where there is one."""
+    if not has_edge(settings):
+        return None
+    given, ports = settings.edge, settings.range
+    return EdgePlan(
+        image=run_as(given, settings, images),
+        reference=given.image or images.edge,
+        image_from=source_of(given, images),
+        port=min(ports.first + _PORT_OFFSET, ports.last) if given.port is None else given.port,
+        resources=Resources(given.cpus, given.memory, given.disk),
+        max_connections=given.max_connections,
+        certificates=given.certificates,
+        acme_thumbprint=given.acme_thumbprint,
+    )
+
+
+def behind(port: int, subnet: str, settings: Settings) -> Behind | None:
+    """Where the edge finds a service of this port; None where it publishes the port itself."""
+    return Behind(gateway_of(subnet), (2 * port, 2 * port + 1), rolling=True) if has_edge(settings) else None
+
+
+def said(settings: Settings) -> frozenset[str]:
+    """The keys about updates that the stack file says, whatever it says there."""
+    keys = settings.model_fields_set & {"updates", "edge"}
+    keys |= {f"edge.{key}" for key in settings.edge.model_fields_set}
+    places = {"defaults": settings.defaults, **{f"services.{name}": one for name, one in settings.services.items()}}
+    keys |= {f"{place}.settle" for place, one in places.items() if "settle" in one.model_fields_set}
+    return frozenset(keys)
+
+
+def with_room(plan: EnvironmentPlan) -> EnvironmentPlan:
+    """The plan in which those services alone are updated beside their old container whose second one fits the host."""
+    free = room(plan)
+    services = tuple(
+        dataclasses.replace(one, behind=dataclasses.replace(one.behind, rolling=one.resources.memory <= free))
+        if one.behind is not None
+        else one
+        for one in plan.services
+    )
+    return dataclasses.replace(plan, services=services)
