@@ -46,7 +46,7 @@ def test_what_an_edge_has_unless_it_is_told() -> None:
     edge = edge_of("alibaba")
     takes = (edge.resources.cpus, edge.resources.memory, edge.resources.disk)
     assert takes == (0.2, 32_000_000, 50_000_000)
-    assert (edge.max_connections, edge.certificates, edge.acme_thumbprint) == (500, None, None)
+    assert (edge.max_connections, edge.certificates, edge.acme_thumbprint) == (400, None, None)
     assert (edge.image, edge.image_from) == ("blockchain-dao/edge:0.1.0", "build")
     told = {"port": 8410, "cpus": 0.3, "memory": "40MB", "disk": "60MB", "max_connections": 2000}
     edge = edge_of("tencent", put("edge", told), CERTIFICATES, ACME)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from plan.models import EnvironmentPlan
 from plan.render import definitions, host_files
+from plan.settings import Edge
 from tests.plan.stacks import Raw
 from tests.plan.strategies import stack_files
 from tests.plan.test_properties import STACK_NAMES, judged, plan_or_none
@@ -71,7 +72,7 @@ def test_room_for_a_second_one_is_no_condition(stack: str, raw: Raw) -> None:
     without = {key: value for key, value in copy.deepcopy(raw).items() if key != "edge"} | {"updates": "recreate"}
     for service in without["services"].values():
         service.pop("tls", None)
-    takes = {"memory": edge.get("memory", "24MB"), "cpus": 0.2, "disk": "50MB"}
+    takes = {"memory": edge.get("memory", f"{Edge().memory}B"), "cpus": Edge().cpus, "disk": f"{Edge().disk}B"}
     without["existing"] = {**without["existing"], "the-edge": {"ports": [40000], **takes}}
     _, found_without = judged(stack, without)
     sums = {problem for problem in found if problem.key.startswith("host.")}
