@@ -36,7 +36,8 @@ class Server:
         return made
 
     def up(self, name: str, image: str = OLD, observed: str = "") -> dict[str, Any]:
-        self.place.plan(put("services.identity-service.image", image))
+        # Without an edge: that is what test_compose_rolling.py is about.
+        self.place.plan(put("updates", "recreate"), put("services.identity-service.image", image))
         return service.up(self.run("up"), self.place.service(name), observed)
 
     def back(self, to: int | None = None) -> dict[str, Any]:
