@@ -214,7 +214,12 @@ def _policy(found: Mapping[str, Any]) -> str:
 
 
 def _host_ports(found: Mapping[str, Any]) -> FrozenSet[int]:
-    """Where it is published now: Docker chooses one of a range when it starts."""
+    """Where it is published now: Docker chooses one of a range when it starts.
+
+    After a crash of Docker what doesn't run still shows the port that it had, which may be another one's by now.
+    """
+    if found["State"]["Status"] != "running":
+        return frozenset()
     settings: Dict[str, Any] = found.get("NetworkSettings") or {}
     published: Dict[str, Optional[List[Dict[str, str]]]] = settings.get("Ports") or {}
     return frozenset(int(one["HostPort"]) for each in published.values() for one in each or [])

@@ -104,7 +104,7 @@ class Rolling:
     def swap(self, change: Change) -> Outcome:
         """Replaces the edge itself: the new one takes the listening sockets over, the old one finishes."""
         socket = self._edge.socket
-        before = socket.inode()
+        before = socket.began()
         try:
             new = self._begin(change.name)
         except HostctlError as error:
@@ -180,7 +180,7 @@ class Rolling:
     def _await_swap(self, new: Seen, before: int) -> None:
         end = time.monotonic() + SWAP_SECONDS
         socket = self._edge.socket
-        while socket.inode() in (0, before) or not socket.worker():
+        while socket.began() in (0, before):
             self._running(new)
             if time.monotonic() >= end:
                 raise HostctlError("the new edge did not take over within %g s" % SWAP_SECONDS)

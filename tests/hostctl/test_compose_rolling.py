@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, cast
 
@@ -204,6 +205,19 @@ def test_killed_at_every_step_somebody_serves_and_the_next_run_clears_up(
     place.require_clear(place.service(place.name))
 
 
+def test_what_does_not_run_has_no_place_of_its_own(place: Rolled) -> None:
+    """After a power cut Docker still shows the port of what doesn't run, and what serves may have that port now."""
+    (serving,) = place.docker.there.values()
+    left = copy.deepcopy(serving)
+    left.update(Id="left", Name=serving["Name"].replace("_1", "_2"), Created="2")
+    left["State"]["Status"] = "exited"
+    left["HostConfig"]["RestartPolicy"]["Name"] = "no"
+    place.docker.there["left"] = left
+    place.back()
+    assert [one["Id"] for one in place.docker.there.values()] == [serving["Id"]]
+    assert not [step for step in place.steps if step.startswith("drain")]
+
+
 def test_without_an_edge_that_answers_it_is_recreated(place: Rolled) -> None:
     place.edge.up = False
     place.must_serve = ""
@@ -251,7 +265,7 @@ def test_another_edge_takes_the_sockets_over_before_the_old_one_ends(edged: Roll
     def takes_over(what: str) -> None:
         changed(what)
         if what.startswith("start "):
-            edged.edge.socket.put += 1
+            edged.edge.socket.start += 1
 
     changed = edged._changed  # pyright: ignore[reportPrivateUsage]
     edged.docker.watch = takes_over
