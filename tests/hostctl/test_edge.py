@@ -34,7 +34,10 @@ class Haproxy(socketserver.ThreadingUnixStreamServer):
 
     def __init__(self, path: Path) -> None:
         self.asked: list[str] = []
-        self.answers = {"show stat": STAT, "show info": "Name: HAProxy\nPid: 8\nUptime: 0d\nStart_time_sec: 1795583902\n"}
+        self.answers = {
+            "show stat": STAT,
+            "show info": "Name: HAProxy\nPid: 8\nUptime: 0d\nStart_time_sec: 1795583902\n",
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(str(path), _Answer)
         self.daemon_threads = True
