@@ -198,7 +198,7 @@ def under_way(server: Updated) -> subprocess.Popen[str]:
 def never_ready(server: Updated) -> None:
     server.set(CHANGED, health_timeout=4)
     server.change(**NEVER)
-    assert "STAND_IN_NEVER_READY is set" in server.up(code=1)
+    assert "not ready within 4 s" in server.up(code=1)
 
 
 def crashes_after_ready(server: Updated) -> None:
