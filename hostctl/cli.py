@@ -63,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     verb("status", "services with their state, pid, ports and health").add_argument("--json", action="store_true")
     verb("logs", "the last lines of a service's log", "name").add_argument("-n", type=int, default=50)
     verb("restart", "stop, start, and wait for health", "name")
+    back = verb("rollback", "one service back to its previous generation; nothing is built or pulled", "name")
+    back.add_argument("--to", type=int, metavar="N", help="to this generation instead")
+    kept = verb("generations", "a service's generations: when, healthy or not, image, digest", "name")
+    kept.add_argument("--json", action="store_true")
+    verb("reload-edge", "the edge reads its configuration and certificates again, without a loss")
     verb("watches", "folders whose changes should restart a service")
     firewall = verb("firewall", "put the rules on record back (at boot), compare them, or take them away")
     firewall.add_argument("action", choices=("restore", "check", "remove"))
@@ -130,6 +135,31 @@ def _restart(options: argparse.Namespace) -> int:
 
     name = _name(options)
     return _changing(options, lambda context: service.restart(context, name))
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from hostctl import rollback
+
+    name = _name(options)
+    return _changing(options, lambda context: rollback.back(context, name, options.to))
+
+
+def _reload_edge(options: argparse.Namespace) -> int:
+    from hostctl import edge_reload
+
+    return _changing(options, edge_reload.reload_edge)
+
+
+def _generations(options: argparse.Namespace) -> int:
+    from hostctl import rollback
+
+    name = _name(options)
+    rows = rollback.generations(_context(options), name)
+    if options.json:
+        console.answer({"name": name, "generations": rows})
+    else:
+        console.print_out(rollback.table(rows))
+    return 0
 
 
 def _secrets(options: argparse.Namespace) -> int:
@@ -256,6 +286,9 @@ _VERBS: Dict[str, Callable[[argparse.Namespace], int]] = {
     "up": _up,
     "down": _down,
     "restart": _restart,
+    "rollback": _rollback,
+    "generations": _generations,
+    "reload-edge": _reload_edge,
     "secrets": _secrets,
     "remove-secrets": _remove_secrets,
     "database": _database,

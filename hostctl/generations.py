@@ -10,7 +10,7 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, List, Optional, TypedDict, cast
+from typing import Any, Dict, List, Optional, Set, TypedDict, cast
 
 from hostctl.definitions import full_service
 from hostctl.errors import BadInput, HostctlError
@@ -40,6 +40,17 @@ class Record(TypedDict):
     good: Optional[int]
     label: str
     pending: Optional[Pending]
+
+
+class Generation(TypedDict):
+    """One form of a service (`state/generations/NAME/NUMBER.json`)."""
+
+    generation: int
+    when: float
+    """When its run began, in seconds since 1970."""
+    good: bool
+    """Whether it ever was healthy; what a hostctl wrote down that didn't know this counts as good."""
+    definition: ServiceDefinition
 
 
 class Store:
@@ -85,6 +96,36 @@ class Store:
             if definition is not None:
                 found[name] = definition
         return found
+
+    def history(self, name: str) -> List[Generation]:
+        """The generations that are kept, the oldest first."""
+        found = (read_json(self._generation_path(name, number)) for number in self._numbers(name))
+        return [
+            cast(Generation, {"good": True, **value, "definition": full_service(value["definition"])})
+            for value in found
+            if value is not None
+        ]
+
+    def previous(self, name: str) -> Optional[Generation]:
+        """What a rollback goes back to: the newest one before the good one that was healthy and says something else."""
+        record = self.record(name)
+        good = self.good(name)
+        for one in reversed(self.history(name) if record and good else []):
+            if record and one["generation"] < (record["good"] or 0) and one["good"] and one["definition"] != good:
+                return one
+        return None
+
+    def images(self) -> Set[str]:
+        """What services may be started with: now, after the change under way, or after a rollback."""
+        found: Set[str] = set()
+        for name in self.names():
+            record, previous = self.record(name), self.previous(name)
+            pending = record["pending"] if record else None
+            numbers = [record["good"] if record else None, pending["generation"] if pending else None]
+            definitions = [self._find(name, number) for number in numbers]
+            definitions.append(previous["definition"] if previous else None)
+            found.update(definition["launch"]["image"] for definition in definitions if definition)
+        return found - {""}
 
     def begin(self, definition: ServiceDefinition, owner: Identity, request: str) -> int:
         """Journals the start of a change and gives its generation (the good one's when nothing changed)."""
@@ -135,11 +176,12 @@ class Store:
         if record is None or record["pending"] is None:
             raise BadInput("%s has no change to commit" % name)
         number = record["pending"]["generation"]
+        self._mark_good(name, number)
         if label is not None and label != record["label"]:
             if number == record["good"]:
                 definition = self.definition(name, number)
                 number = record["last"] = record["last"] + 1
-                self._write_generation(number, definition)
+                self._write_generation(number, definition, good=True)
             record["label"] = label
         record["good"] = number
         record["pending"] = None
@@ -185,16 +227,26 @@ class Store:
         elif before != kept:
             raise BadInput("digest %s already stands for other settings" % definition["digest"])
 
-    def _write_generation(self, number: int, definition: ServiceDefinition) -> None:
+    def _write_generation(self, number: int, definition: ServiceDefinition, good: bool = False) -> None:
         make_folder(self._layout.generations / definition["name"], 0o700)
-        value = {"generation": number, "when": time.time(), "definition": definition}
+        value = {"generation": number, "when": time.time(), "good": good, "definition": definition}
         write_json(self._generation_path(definition["name"], number), value)
 
+    def _mark_good(self, name: str, number: int) -> None:
+        path = self._generation_path(name, number)
+        value = read_json(path)
+        if value is not None and not value.get("good", True):
+            write_json(path, {**value, "good": True})
+
     def _prune(self, record: Record) -> None:
-        """Keeps the newest generations and the launch files that they name."""
+        """Keeps the newest generations and the launch files that they name.
+
+        Also what a rollback would go back to: repairs and failed updates have generations of their own.
+        """
         name = record["name"]
-        numbers = sorted(int(path.stem) for path in (self._layout.generations / name).glob("[0-9]*.json"))
-        keep = set(numbers[-KEPT:]) | {record["good"]}
+        numbers = self._numbers(name)
+        previous = self.previous(name)
+        keep = {*numbers[-KEPT:], record["good"], previous["generation"] if previous else None}
         for number in numbers:
             if number not in keep:
                 remove(self._generation_path(name, number))
@@ -203,6 +255,9 @@ class Store:
         for path in (self._layout.definitions / name).glob("[0-9a-f]*.json"):
             if path.stem not in digests:
                 remove(path)
+
+    def _numbers(self, name: str) -> List[int]:
+        return sorted(int(path.stem) for path in (self._layout.generations / name).glob("[0-9]*.json"))
 
     def _find(self, name: str, generation: Optional[int]) -> Optional[ServiceDefinition]:
         found = None if generation is None else read_json(self._generation_path(name, generation))

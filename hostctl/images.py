@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, TypedDict, cast
+from typing import Any, Dict, List, Optional, Sequence, Tuple, TypedDict, cast
 
 from hostctl import audit
 from hostctl.console import say
@@ -29,12 +29,12 @@ class ImageRecord(TypedDict):
     """`state/images/NAME.json`."""
 
     image: str
-    """The name by which containers know it."""
+    """The name by which containers know it; empty once it is forgotten and only a rollback needs its versions."""
     id: str
     ours: bool
     """Whether we brought it: what was here before us is never taken away."""
     former: List[Version]
-    """Earlier ones that we brought, the latest first."""
+    """Earlier ones that we brought and that are still here, the latest first."""
     generation: int
     label: str
 
@@ -42,7 +42,10 @@ class ImageRecord(TypedDict):
 def remember(
     context: Context, name: str, image: str, identity: str, brought: bool, observed: Optional[str]
 ) -> ImageRecord:
-    """Writes down what is here now under a name, and takes away versions that nobody goes back to."""
+    """Writes down what is here now under a name, and takes away versions that nobody goes back to.
+
+    What a service runs with, or would after a rollback, stays however old it is, until a later change lets go of it.
+    """
     before = _read(context, name)
     same = before is not None and before["image"] == image and before["id"] == identity
     former = list(before["former"]) if before else []
@@ -53,15 +56,47 @@ def remember(
         "image": image,
         "id": identity,
         "ours": brought or _we_brought(context, image, identity),
-        "former": former[:KEPT_FORMER],
+        "former": former,
         "generation": (before["generation"] if before else 0) + 1,
         "label": observed if observed is not None else (before["label"] if before else ""),
     }
     make_folder(_folder(context), 0o700)
     write_json(_path(context, name), record)
-    for old in former[KEPT_FORMER:]:
-        _take_away(context, DockerApi(), name, old)
+    if former[KEPT_FORMER:]:
+        kept, _ = _let_go(context, DockerApi(), name, former[KEPT_FORMER:])
+        record["former"] = former[:KEPT_FORMER] + kept
+        write_json(_path(context, name), record)
+    _tidy(context)
     return record
+
+
+def _let_go(
+    context: Context, api: DockerApi, name: str, versions: Sequence[Version]
+) -> Tuple[List[Version], List[str]]:
+    """Takes versions away unless a service needs them: those that stay for it, and the names of those that went."""
+    if not versions:
+        return [], []
+    needed = context.store.images()
+    kept = [one for one in versions if one["image"] in needed]
+    return kept, [one["image"] for one in versions if one not in kept and _take_away(context, api, name, one)]
+
+
+def _tidy(context: Context) -> None:
+    """Lets go of what is forgotten and no rollback needs any more."""
+    for name, record in _records(context).items():
+        if record["image"]:
+            continue
+        kept, _ = _let_go(context, DockerApi(), name, record["former"])
+        if _read(context, name) == record:  # unless it comes back this moment
+            _forget(context, name, record, kept)
+
+
+def _forget(context: Context, name: str, record: ImageRecord, kept: List[Version]) -> None:
+    if not kept:
+        remove(_path(context, name))
+    elif record["image"] or record["former"] != kept:
+        left: ImageRecord = {**record, "image": "", "id": "", "ours": False, "former": kept, "label": ""}
+        write_json(_path(context, name), left)
 
 
 def _we_brought(context: Context, image: str, identity: str) -> bool:
@@ -75,16 +110,21 @@ def _we_brought(context: Context, image: str, identity: str) -> bool:
 
 
 def forget(context: Context, name: str) -> Dict[str, Any]:
-    """Forgets an image; takes away what we brought, unless a container or another name still needs it."""
+    """Forgets an image; takes away what we brought, unless a container or another name still needs it.
+
+    What a rollback needs stays, until one of the images that come or go later finds that none does any more.
+    """
     record = _read(context, name)
-    if record is None:
+    if record is None or not record["image"]:
         return {"name": name, "outcome": "absent"}
     mine = list(record["former"])
     if record["ours"]:
         mine.append({"image": record["image"], "id": record["id"]})
-    api = DockerApi()
-    gone = [one["image"] for one in mine if _take_away(context, api, name, one)]
-    remove(_path(context, name))
+    kept, gone = _let_go(context, DockerApi(), name, mine)
+    for one in kept:
+        say("%s stays: a service runs with it, or would after a rollback" % one["image"])
+    _forget(context, name, record, kept)
+    _tidy(context)
     outcome = "removed" if gone else "kept"
     audit.record(context.layout, "remove-image", name, outcome, images=gone)
     return {"name": name, "outcome": outcome, "removed": gone}
@@ -95,7 +135,8 @@ def labels(context: Context) -> Dict[str, str]:
     api = DockerApi()
     found: Dict[str, str] = {}
     for name, record in _records(context).items():
-        found[name] = label_of(_differs(api, record), record["generation"], record["label"])
+        if record["image"]:
+            found[name] = label_of(_differs(api, record), record["generation"], record["label"])
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from hostctl import audit, files, recovery, registry, transaction
 from hostctl.console import say
@@ -26,29 +26,36 @@ UNCHANGED_SECONDS = 5.0
 
 def up(context: Context, definition: ServiceDefinition, observed: Optional[str]) -> Dict[str, Any]:
     """Brings one service up; when it does not become healthy, the last good one is put back."""
+    return bring(context, definition, observed, "up", {"digest": definition["digest"]})
+
+
+def bring(
+    context: Context,
+    definition: ServiceDefinition,
+    observed: Optional[str],
+    verb: str,
+    told: Mapping[str, Any],
+) -> Dict[str, Any]:
+    """One service's transaction, for any verb that has one; the result has `told` in it, and the audit log its verb."""
     began = time.monotonic()
     name = definition["name"]
     _require_sound(context, definition)
     result = _submit(context, name, definition)
     if result["error"]:
-        _fail(context, "up", name, began, result["error"])
+        _fail(context, verb, name, began, result["error"])
     verdict = _await_health(context, definition, result)
     if not verdict.healthy:
-        _roll_back(context, definition, result, verdict, began)
+        _roll_back(context, definition, result, verdict, began, verb)
     # The former first: by another name it may be the same Consul.
     left = registry.after_change(context, context.store.good(name), definition)
     warning = "; ".join(filter(None, [left, registry.after_healthy(context, definition)]))
     generation = context.store.commit(name, observed)
     seconds = time.monotonic() - began
     say("%s: %s, generation %d, healthy after %.1f s" % (name, result["outcome"], generation, seconds))
-    audit.record(context.layout, "up", name, result["outcome"], generation=generation, seconds=round(seconds, 2))
-    told = {
-        "name": name,
-        "generation": generation,
-        "digest": definition["digest"],
-        "outcome": result["outcome"],
-    }
-    return dict(told, warning=warning) if warning else told
+    more = {"generation": generation, "seconds": round(seconds, 2), **told}
+    audit.record(context.layout, verb, name, result["outcome"], **more)
+    whole = {"name": name, "generation": generation, "outcome": result["outcome"], **told}
+    return dict(whole, warning=warning) if warning else whole
 
 
 def down(context: Context, name: str) -> Dict[str, Any]:
@@ -227,7 +234,9 @@ def _await_health(context: Context, definition: ServiceDefinition, result: Resul
     return Gate(context.runtime, name, definition["health"], context.signals.stopped).wait()
 
 
-def _roll_back(context: Context, definition: ServiceDefinition, result: Result, verdict: Verdict, began: float) -> None:
+def _roll_back(
+    context: Context, definition: ServiceDefinition, result: Result, verdict: Verdict, began: float, verb: str
+) -> None:
     name = definition["name"]
     lines = _last_lines(context, definition, result["log_mark"], result["log"])
     record = context.store.record(name)
@@ -239,7 +248,7 @@ def _roll_back(context: Context, definition: ServiceDefinition, result: Result, 
         back = "generation %d is put back" % good if good else "it was new and is removed again"
         say("%s: %s; %s" % (name, verdict.reason, back))
         after = _after_rollback(context, name, good)
-    _fail(context, "up", name, began, "%s did not come up: %s.\n%s%s" % (name, verdict.reason, after, lines))
+    _fail(context, verb, name, began, "%s did not come up: %s.\n%s%s" % (name, verdict.reason, after, lines))
 
 
 def _after_rollback(context: Context, name: str, good: Optional[int]) -> str:

@@ -93,8 +93,7 @@ def _clashes(listeners: Iterable[Listener]) -> Iterator[Clash]:
 
 
 def _taken_twice(plan: EnvironmentPlan, clashes: Iterable[Clash], free: FreePorts) -> Iterator[Problem]:
-    members = [member for edition in plan.editions for member in edition.members]
-    services = {f"{service.key}.port": service for service in (*plan.services, *members)}
+    services = {f"{service.key}.port": service for service in plan.placed}
     debuggers = {f"{service.key}.debug_port": service for service in plan.services if service.debug_port is not None}
     for listener, others in clashes:
         if listener.key in services:
@@ -179,7 +178,7 @@ def _reserved(plan: EnvironmentPlan, free: FreePorts) -> Iterator[Problem]:
 
 def _no_pair(plan: EnvironmentPlan, free: FreePorts) -> Iterator[Problem]:
     """Ports of which twice as much is none for the edge's side of a service."""
-    for service in plan.services:
+    for service in plan.placed:
         allowed = allowed_range(plan, service)
         if service.behind is not None and service.port not in PAIRED and service.port in allowed:
             what = "below 1024" if service.port < PAIRED.first else "among those that connections get by themselves"
@@ -192,7 +191,7 @@ def _reserved_by_the_edge(plan: EnvironmentPlan, listeners: tuple[Listener, ...]
     """The same as for a service's own port, for those that come with an edge (P6, P10)."""
     listed = {port for existing in plan.existing if existing.local for port in existing.ports}
     consul = {port for port in consul_ports(plan) if port not in listed}
-    services = {f"{service.key}.port": service for service in plan.services}
+    services = {f"{service.key}.port": service for service in plan.placed}
     empty = catalog.KEPT_EMPTY.get(plan.name)
     for listener in listeners:
         if not (listener.paired or listener.key == EDGE_PORT or listener.key.endswith(".tls")):

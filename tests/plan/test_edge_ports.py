@@ -33,6 +33,23 @@ CLASHES: list[tuple[str, list[Change], list[str]]] = [
             "8430 is free"
         ],
     ),
+    # An edition's, also of one that is off: it comes back.
+    (
+        "tencent",
+        [put("existing.dao-ai.ports", [8206, 16400])],
+        [
+            "editions.dao.services.dao-service-1.port: 16400 (twice the port, on which the edge finds it) is taken on "
+            f"{TENCENT} by dao-ai; 8202 is free"
+        ],
+    ),
+    (
+        "tencent",
+        [put("edge.port", 18402)],
+        [
+            "editions.blockchain.services.blockchain-shared-service.port: 18402 (twice the port, on which the edge "
+            f"finds it) is taken on {TENCENT} by edge; 9202 is free"
+        ],
+    ),
     # One error is told once: two services on one port have one pair, too.
     (
         "tencent",
@@ -157,12 +174,15 @@ def closed(*changes: Change) -> dict[int, Any]:
 
 def test_nobody_outside_reaches_past_the_edge() -> None:
     found = closed()
-    for service in plan_of("tencent").services:
+    plan = plan_of("tencent")
+    members = [member for edition in plan.editions for member in edition.members]
+    assert len(members) == 12
+    for service in (*plan.services, *members):
         for port in (2 * service.port, 2 * service.port + 1):
             assert found[port] == (service.name, [])
     assert found[8419] == ("edge", [])
     assert 80 not in found
-    assert 16822 not in closed(*RECREATE["tencent"])
+    assert {16822, 16400, 16000}.isdisjoint(closed(*RECREATE["tencent"]))
     assert 8419 not in closed(*RECREATE["tencent"])
 
 

@@ -1,0 +1,104 @@
+"""`rollback` on a server: a container of the older image, which must still be here (P7)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from hostctl import health, ports, rollback, service
+from hostctl.context import Context
+from hostctl.errors import HostctlError
+from hostctl.observe import observe
+from tests.hostctl.compose_place import Place
+from tests.plan.stacks import put
+
+NAME, OTHER = "identity-service", "blockchain-audit"
+OLD, NEW = "registry.example/identity:1", "registry.example/identity:2"
+BACK = "rolled back to generation 1 by hand (after generation 2)"
+
+
+class Server:
+    """A converged server on which one service was brought up with two images, one after the other."""
+
+    def __init__(self, root: Path) -> None:
+        self.place = Place(root)
+        for image in (OLD, NEW):
+            self.place.docker.images[image] = {"Config": {"User": "10001:10001"}}
+        self.up(OTHER)
+        for image in (OLD, NEW):
+            self.up(NAME, image)
+
+    def run(self, verb: str) -> Context:
+        made = Context(str(self.place.layout.root), verb)
+        cast(Any, made)._runtime = self.place.runtime
+        return made
+
+    def up(self, name: str, image: str = OLD, observed: str = "") -> dict[str, Any]:
+        # Without an edge: that is what test_compose_rolling.py is about.
+        self.place.plan(put("updates", "recreate"), put("services.identity-service.image", image))
+        return service.up(self.run("up"), self.place.service(name), observed)
+
+    def back(self, to: int | None = None) -> dict[str, Any]:
+        return rollback.back(self.run("rollback"), NAME, to)
+
+    def serves(self) -> str:
+        """The digest of the definition that its container was made of."""
+        now = cast(Any, self.place.runtime)._containers().current(NAME)
+        return "" if now is None or now.state != "running" else now.digest
+
+    def label(self) -> str:
+        return observe(self.run("observe"), {"databases": {}, "secrets": {}, "containers": []})["services"][NAME]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    monkeypatch.setattr(health, "probe", lambda url, timeout: "")
+    monkeypatch.setattr(ports, "listeners", lambda wanted: [])
+    return Server(tmp_path)
+
+
+def test_back_and_forward_again(server: Server) -> None:
+    new = server.serves()
+    others = [one for one in server.place.docker.there.values() if OTHER in one["Name"]]
+    assert server.label() == ""
+    assert server.back() == {"name": NAME, "generation": 3, "from": 2, "to": 1, "outcome": "restarted"}
+    assert server.serves() not in ("", new)
+    assert f"image: {OLD}\n" in (server.place.layout.root / server.place.host["compose"]["file"]).read_text()
+    assert [one for one in server.place.docker.there.values() if OTHER in one["Name"]] == others
+    assert [server.label(), server.label()] == [BACK, BACK]
+    kept = rollback.generations(server.run("generations"), NAME)
+    assert [(row["generation"], row["image"], row["serves"]) for row in kept] == [
+        (3, OLD, True),
+        (2, NEW, False),
+        (1, OLD, False),
+    ]
+    assert server.up(NAME, NEW, BACK)["outcome"] == "restarted"
+    assert (server.serves(), server.label()) == (new, BACK)
+    assert server.up(NAME, NEW, BACK)["outcome"] == "unchanged"
+
+
+def test_its_image_must_be_here(server: Server) -> None:
+    new = server.serves()
+    del server.place.docker.images[OLD]
+    runs = len(server.place.compose.runs)
+    with pytest.raises(HostctlError) as caught:
+        server.back()
+    assert str(caught.value) == (
+        f"identity-service can't go back to generation 1: its image {OLD} is not on this host; nothing was touched"
+    )
+    assert caught.value.exit_code == 1
+    assert (server.serves(), server.label(), len(server.place.compose.runs)) == (new, "", runs)
+
+
+def test_from_a_container_that_is_gone_or_ended(server: Server) -> None:
+    for id_, one in list(server.place.docker.there.items()):
+        if NAME in one["Name"]:
+            del server.place.docker.there[id_]
+    assert (server.serves(), server.back()["outcome"]) == ("", "started")
+    assert server.serves()
+    (now,) = [one for one in server.place.docker.there.values() if NAME in one["Name"]]
+    now["State"].update(Status="exited", Running=False)
+    assert server.back()["to"] == 2
+    assert server.serves()
