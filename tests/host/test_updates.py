@@ -198,7 +198,7 @@ def under_way(server: Updated) -> subprocess.Popen[str]:
 def never_ready(server: Updated) -> None:
     server.set(CHANGED, health_timeout=4)
     server.change(**NEVER)
-    assert "STAND_IN_NEVER_READY is set" in server.up(code=1)
+    assert "not ready within 4 s" in server.up(code=1)
 
 
 def crashes_after_ready(server: Updated) -> None:
@@ -234,7 +234,10 @@ FAULTS: dict[str, Callable[[Updated], None]] = {
     "killed": killed,
     "hostctl killed": hostctl_killed,
 }
-EVERYDAY = ("crashes after ready", "hostctl killed")
+# The others are half a minute each: `make soak` has them. Killed leaders and power cuts are everyday's in
+# test_servers_faults.py, for all twelve at once but without load.
+EVERYDAY = ("crashes after ready",)
+LONG = pytest.mark.skipif(not SOAK, reason="takes half a minute or more: `make soak`")
 
 
 @pytest.mark.parametrize("fault", FAULTS if SOAK else EVERYDAY)
@@ -255,6 +258,7 @@ def test_a_bad_update_under_load(server: Updated, fault: str) -> None:
     assert server.unchanged()
 
 
+@LONG
 def test_a_restart_of_the_host_in_the_middle(server: Updated) -> None:
     """What served comes back by itself, alone; the rest is the next `up`'s."""
     before, wanted = server.mark(), server.change()
@@ -292,7 +296,7 @@ def test_what_the_edge_costs(server: Updated, record_property: pytest.RecordProp
     def ask(way: str, cpu: int | None = None, **how: float) -> Found:
         first = 1_000_000  # above those that are looked at
         target = {"name": way, **ways[way], **how, "first_id": first}
-        found = Load(server.host, target, seconds=1, cpu=cpu).run()[way]
+        found = Load(server.host, target, seconds=0.7, cpu=cpu).run()[way]
         assert_none_lost(found)
         return found
 
@@ -316,7 +320,8 @@ def test_what_the_edge_costs(server: Updated, record_property: pytest.RecordProp
     finally:
         server.host.run(f"for pid in {pids}; do taskset -acp 0-{(os.cpu_count() or 1) - 1} $pid; done")
     text = f"edge: {more:+.2f} ms at the median, {rate:.2f} of the direct port's throughput on one CPU"
-    record_property("printed", f"{text} ({len(added)} and {len(ratios)} pairs)")
+    pairs = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+    record_property("printed", f"{text} (of {len(added)} pairs, and {pairs})")
     assert more <= MOST_MILLISECONDS
     assert rate >= LEAST_THROUGHPUT
 
@@ -326,6 +331,7 @@ def pids_of(server: Updated, name: str) -> list[int]:
     return [int(pid) for pid in server.host.run(["docker", "top", one.id, "-o", "pid"]).split()[1:]]
 
 
+@LONG
 def test_to_recreate_and_back(server: Updated) -> None:
     """Changing between the two is an `up`; documented ports and the command by hand are the same in both."""
     for updates in ("recreate", "rolling"):
