@@ -139,6 +139,19 @@ def test_it_must_be_ready_and_stay_so(place: Rolled) -> None:
     assert not [step for step in place.steps if step.startswith(("stop", f"drain {place.name}/a"))]
 
 
+def test_where_the_one_that_serves_is_not_ready_the_new_one_need_not_be(
+    place: Rolled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        health,
+        "ask",
+        lambda url, timeout: health.Answer(503 if url.endswith("/ready") else 200, f"{url} answers HTTP 503"),
+    )
+    assert place.up(place.new).what == RESTARTED
+    place.require_clear(place.service(place.name))
+    assert "what serves isn't ready either" in capsys.readouterr().err
+
+
 def test_an_image_that_says_no_more_than_that_it_is_alive(place: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         health,
