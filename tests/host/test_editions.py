@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import urllib.error
@@ -19,7 +20,8 @@ from tests.lab import images
 from tests.lab.host import LabHost
 from tests.lab.kinds import ADMINS
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
+LONG = pytest.mark.skipif(not os.environ.get("SOAK"), reason="takes three minutes: `make soak`")
+pytestmark = [pytest.mark.host, pytest.mark.timeout(600), LONG]
 MEMBER, PORT = "dao-service-1", 8200
 EDITION = {"dao-service-1", "dao-service-2", "dao-service-3", "dao-shared-service"}
 URL = f"http://{{}}:{PORT}/health"
