@@ -234,6 +234,9 @@ class ComposeRuntime:
         return edge.load()
 
     def _roll(self, change: Change) -> Outcome:
+        image = change.definition["launch"]["image"]
+        if self._api.image(image) is None:  # compose would pull it
+            return Outcome(FAILED, "its image %s is not on this host" % image)
         try:
             rolling = self._rolling()
             outcome = rolling.swap(change) if is_edge(change.definition) else rolling.roll(change)

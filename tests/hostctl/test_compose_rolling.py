@@ -231,6 +231,14 @@ def test_what_does_not_run_has_no_place_of_its_own(place: Rolled) -> None:
     assert not [step for step in place.steps if step.startswith("drain")]
 
 
+def test_an_image_that_is_gone_is_never_pulled(place: Rolled) -> None:
+    image = place.service(place.name)["launch"]["image"]
+    del place.docker.images[image]
+    outcome = place.runtime.restart([place.target(place.name)])[place.name]
+    assert (outcome.what, outcome.detail) == (FAILED, f"its image {image} is not on this host")
+    assert len(place.docker.there) == 1
+
+
 def test_without_an_edge_that_answers_it_is_recreated(place: Rolled) -> None:
     place.edge.up = False
     place.must_serve = ""
