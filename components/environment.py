@@ -90,8 +90,8 @@ class Environment(pulumi.ComponentResource):
             first += [one for one, existing in zip(others, plan.existing, strict=True) if existing.name == CONSUL]
         credentials = self._credentials(first) if place is None else []
         self._services(place, first, images, stores, credentials, edge)
-        run = [one for image, one in images.items() if plan.edge is None or image != plan.edge.image]
-        self._edition([*first, *run], stores)
+        # The edge holds the ports of an edition's containers, too.
+        self._edition([*first, *images.values(), *([edge] if edge is not None else [])], stores)
 
         self.endpoints = pulumi.Output.from_input({s.name: endpoint(plan, s) for s in plan.running})
         self.databases = self._describe(stores)

@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     back.add_argument("--to", type=int, metavar="N", help="to this generation instead")
     kept = verb("generations", "a service's generations: when, healthy or not, image, digest", "name")
     kept.add_argument("--json", action="store_true")
+    verb("reload-edge", "the edge reads its configuration and certificates again, without a loss")
     verb("watches", "folders whose changes should restart a service")
     firewall = verb("firewall", "put the rules on record back (at boot), compare them, or take them away")
     firewall.add_argument("action", choices=("restore", "check", "remove"))
@@ -141,6 +142,12 @@ def _rollback(options: argparse.Namespace) -> int:
 
     name = _name(options)
     return _changing(options, lambda context: rollback.back(context, name, options.to))
+
+
+def _reload_edge(options: argparse.Namespace) -> int:
+    from hostctl import edge_reload
+
+    return _changing(options, edge_reload.reload_edge)
 
 
 def _generations(options: argparse.Namespace) -> int:
@@ -281,6 +288,7 @@ _VERBS: Dict[str, Callable[[argparse.Namespace], int]] = {
     "restart": _restart,
     "rollback": _rollback,
     "generations": _generations,
+    "reload-edge": _reload_edge,
     "secrets": _secrets,
     "remove-secrets": _remove_secrets,
     "database": _database,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Dict, List, Optional, TypedDict, cast
 
 from hostctl.compose_files import STACK
@@ -13,6 +14,8 @@ from hostctl.layout import Layout, read_json, remove, write_json
 ASIDE = ".before-blockchain-dao"
 SECONDS = 30
 STOP_MARGIN_SECONDS = 30.0
+LET_GO_SECONDS, POLL_SECONDS = 3.0, 0.2
+"""For how long the start of one that was here before is tried: its port may be let go of only now."""
 _NO_POLICY: Dict[str, Any] = {"Name": "no"}
 
 
@@ -47,8 +50,7 @@ class Aside:
         kept = self._entries()
         known = kept.get(name)
         if self._of_name(name + ASIDE) is not None:
-            message = "both %s and %s are containers that are not ours: remove or rename one of them"
-            raise HostctlError(message % (name, name + ASIDE))
+            raise HostctlError(both(name))
         if known is not None and known["id"] != there["Id"]:
             known = None  # that one was renamed or removed by somebody; this is another
         kept[name] = _entry(there, known)
@@ -91,10 +93,16 @@ class Aside:
             self._set_policy(container, entry["restart"])
         if not entry["running"]:
             return
-        try:
-            self._api.post("/containers/%s/start" % container)
-        except DockerRefused as error:  # somebody has its port by now, say: no reason to keep ours
-            say("the container %s that was here before can't be started again: %s" % (container[:12], error))
+        end = time.monotonic() + LET_GO_SECONDS
+        while True:
+            try:
+                self._api.post("/containers/%s/start" % container)
+                return
+            except DockerRefused as error:  # somebody has its port by now, say: no reason to keep ours
+                if time.monotonic() >= end:
+                    say("the container %s that was here before can't be started again: %s" % (container[:12], error))
+                    return
+            time.sleep(POLL_SECONDS)
 
     def _set_policy(self, container: str, policy: Dict[str, Any]) -> None:
         self._api.post("/containers/%s/update" % container, {"RestartPolicy": policy})
@@ -112,6 +120,12 @@ class Aside:
             write_json(self._layout.adopted, kept)
         else:
             remove(self._layout.adopted)
+
+
+def both(name: str) -> str:
+    """Why a container of the documented name can't make way."""
+    message = "both %s and %s are containers that are not ours: remove or rename one of them"
+    return message % (name, name + ASIDE)
 
 
 def _entry(there: Dict[str, Any], known: Optional[Entry]) -> Entry:

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence
 
 from hostctl.compose_aside import Aside
-from hostctl.compose_files import DEFINITION, SERVICE, STACK
+from hostctl.compose_files import CONTAINER, DEFINITION, SERVICE, STACK
+from hostctl.console import say
 from hostctl.docker_api import DockerApi, DockerRefused
 from hostctl.errors import HostctlError
 from hostctl.layout import Layout
@@ -36,6 +37,8 @@ class Seen(NamedTuple):
     """Whether Docker starts it again by itself; a version that has still to prove itself beside the old one isn't."""
     ports: FrozenSet[int] = frozenset()
     """The host's ports on which it is published."""
+    documented: str = ""
+    """What its label says it is to be called (E2); empty where any name will do."""
 
     def process(self) -> Process:
         """The same as every runtime tells it."""
@@ -87,22 +90,45 @@ class Containers:
         if odd and self.api.inspect(odd.group(1)) is None:
             self.api.post("/containers/%s/rename" % keep.id, name=odd.group(1))
 
+    def misnamed(self, name: str) -> str:
+        """Whether the container that serves lacks its documented name ("" when it doesn't)."""
+        now = self.current(name)
+        if now is None or now.documented in ("", now.name):
+            return ""
+        return "its container is not called %s" % now.documented
+
+    def call(self, name: str) -> None:
+        """Gives the container that serves its documented name (E2); it runs on, and compose knows it by its labels.
+
+        That it can't have it is no reason to end what serves: `misnamed` tells of it until it has.
+        """
+        now = self.current(name)
+        if now is None or now.documented in ("", now.name):
+            return
+        try:
+            self.aside.make_way(now.documented)
+            self.api.post("/containers/%s/rename" % now.id, name=now.documented)
+        except HostctlError as error:
+            say("warning: the container of %s is called %s: %s" % (name, now.name, error))
+
     def remove(self, targets: Sequence[Target]) -> Dict[str, str]:
         """Stops and removes services' containers, all at once; what went wrong by name."""
         with ThreadPoolExecutor(max(1, min(8, len(targets)))) as pool:
             troubles = list(pool.map(self._remove_one, targets))
-        found: Dict[str, str] = {}
-        for target, trouble in zip(targets, troubles):
-            # One after the other: what is on record of those set aside is one file.
-            told = trouble or self._give_back(target)
-            if told:
-                found[target.name] = told
-        return found
+        return {target.name: trouble for target, trouble in zip(targets, troubles) if trouble}
+
+    def give_back(self, targets: Sequence[Target]) -> Dict[str, str]:
+        """The names of removed services' containers to those who had them before; what went wrong by name."""
+        # One after the other: what is on record of those set aside is one file.
+        troubles = [(target.name, self._give_back(target)) for target in targets]
+        return {name: trouble for name, trouble in troubles if trouble}
 
     def remove_all(self) -> None:
         """Every container of the stack, and then the networks of its label; what was set aside is as it was."""
         names = sorted({*self.names(), *self.aside.names()})
-        troubles = self.remove([Target(name, 10.0, undone=True) for name in names])
+        targets = [Target(name, 10.0, undone=True) for name in names]
+        troubles = self.remove(targets)
+        troubles.update(self.give_back([target for target in targets if target.name not in troubles]))
         if troubles:
             raise HostctlError("; ".join(troubles.values()))
         for left in self.api.containers({STACK: self._stack}):  # one-off ones of `docker-compose run`
@@ -178,6 +204,7 @@ def seen(found: Mapping[str, Any]) -> Seen:
         _detail(state, found["HostConfig"].get("Memory") or 0),
         _policy(found) != "no",
         _host_ports(found),
+        labels.get(CONTAINER, ""),
     )
 
 
@@ -187,7 +214,12 @@ def _policy(found: Mapping[str, Any]) -> str:
 
 
 def _host_ports(found: Mapping[str, Any]) -> FrozenSet[int]:
-    """Where it is published now: Docker chooses one of a range when it starts."""
+    """Where it is published now: Docker chooses one of a range when it starts.
+
+    After a crash of Docker what doesn't run still shows the port that it had, which may be another one's by now.
+    """
+    if found["State"]["Status"] != "running":
+        return frozenset()
     settings: Dict[str, Any] = found.get("NetworkSettings") or {}
     published: Dict[str, Optional[List[Dict[str, str]]]] = settings.get("Ports") or {}
     return frozenset(int(one["HostPort"]) for each in published.values() for one in each or [])

@@ -12,8 +12,11 @@ from hostctl.forms import ComposeSpec, HostDefinition, ServiceDefinition
 
 LABEL = "blockchain-dao"
 STACK, SERVICE, DEFINITION = LABEL + ".stack", LABEL + ".service", LABEL + ".definition"
+CONTAINER = LABEL + ".container"
+"""The documented name of a service's container (E2), where two of them run while it is updated and one has it."""
 TOP = "services:\n"
 _IMAGE = "    image: "
+_FIXED_NAME = "    container_name"
 _PORTS, _ENTRY = "    ports:", "      - "
 _SECRETS, _ENDING = "      - ./secrets/", ".compose.env"
 
@@ -60,6 +63,7 @@ def service_problems(definition: ServiceDefinition, spec: ComposeSpec, stack: st
     problems = ["its block must say %s: %s" % (key.strip(), value) for key, value in wanted.items()
                 if not _says(lines, key, value)]  # fmt: skip
     problems += _port_problems(definition, _published(lines))
+    problems += _name_problems(definition, lines)
     if definition["proxy"] and "    network_mode: host" not in lines:
         problems.append("its block must say network_mode: host: the edge has ports of the host itself")
     return problems
@@ -88,8 +92,12 @@ def image_of(block: str) -> str:
 
 
 def has_documented_name(block: str, name: str) -> bool:
-    """Whether a block gives its container exactly the service's name (E2), which somebody else's may have (D18)."""
-    return "    container_name: %s\n" % name in block
+    """Whether a service's container gets exactly its name (E2), which somebody else's may have (D18).
+
+    By compose itself, or by its label: compose would make no second one of a fixed name.
+    """
+    lines = block.split("\n")
+    return any(_says(lines, key, name) for key in (_FIXED_NAME, "      " + CONTAINER))
 
 
 def secret_owners(block: str) -> List[str]:
@@ -103,6 +111,15 @@ def _port_problems(definition: ServiceDefinition, published: Sequence[str]) -> L
     wanted = _to_publish(definition)
     problems = ["its block must publish %s" % one for one in wanted if one not in published]
     return problems + ["its block must not publish %s" % one for one in published if one not in wanted]
+
+
+def _name_problems(definition: ServiceDefinition, lines: Sequence[str]) -> List[str]:
+    name, label = definition["name"], "      %s: " % CONTAINER
+    problems = ["its block must say %s: %s, or nothing of it" % (CONTAINER, name) for line in lines
+                if line.startswith(label) and not _says([line], label[:-2], name)]  # fmt: skip
+    if definition["edge"] and any(line.startswith(_FIXED_NAME) for line in lines):
+        problems.append("its block must not say container_name: two of it run while it is updated")
+    return problems
 
 
 def _to_publish(definition: ServiceDefinition) -> List[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set
 
 from hostctl import compose_files, ports
+from hostctl.compose_aside import ASIDE, both
 from hostctl.compose_containers import service_of
 from hostctl.compose_files import STACK
 from hostctl.forms import ServiceDefinition
@@ -33,11 +34,16 @@ def strangers(
     listeners = [one for one in ports.listeners(numbers) if one.pid not in known.edge_pids or not one.pid]
     published = _published(containers, known.stack)
     moving = {*wanted, *leaving}
+    foreign = {_name(entry) for entry in containers if STACK not in entry["Labels"]}
     found: Dict[str, List[str]] = {}
     for name, definition in wanted.items():
         block = compose_files.text_of(definition["parts"], file)
         # One of exactly this name is set aside before the service starts (D18).
         aside = name if compose_files.has_documented_name(block, name) else None
+        if aside is not None and {aside, aside + ASIDE} <= foreign:
+            # Told before the edge takes its ports for all of them.
+            found[name] = [both(aside)]
+            continue
         for port, bind in _numbers(definition).items():
             holders = [one for one in published if one.port == port]
             others = [one for one in holders if one.service not in moving and (one.labelled or one.container != aside)]
@@ -79,10 +85,16 @@ def _published(entries: Sequence[Mapping[str, Any]], stack: str) -> List[_Publis
     found: List[_Published] = []
     for entry in entries:
         labels: Dict[str, str] = entry["Labels"]
-        name = (entry["Names"] or [entry["Id"][:12]])[0].lstrip("/")
         numbers = {one["PublicPort"] for one in entry["Ports"] if "PublicPort" in one and one["Type"] == "tcp"}
-        found += [_Published(port, name, service_of(labels, stack), STACK in labels) for port in sorted(numbers)]
+        found += [
+            _Published(port, _name(entry), service_of(labels, stack), STACK in labels) for port in sorted(numbers)
+        ]
     return found
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    names: List[str] = entry["Names"] or [entry["Id"][:12]]
+    return names[0].lstrip("/")
 
 
 def _whose(listener: ports.Listener) -> str:

@@ -26,6 +26,7 @@ POLL_SECONDS = 0.1
 EDGE_SECONDS = 10.0
 """The edge looks at a service twice a second."""
 SWAP_SECONDS = 15.0
+READY_SECONDS = 5.0
 LOG_LINES = 20
 
 Stopped = Callable[[], bool]
@@ -82,6 +83,7 @@ class Rolling:
         assert behind is not None
         old = _slot(behind, change.serving)
         free = next(slot for slot in SLOTS if slot != old)
+        path = self._path(change, behind)
         try:
             self._edge.socket.set(change.name, free, DRAIN)
             new = self._begin(change.name)
@@ -90,7 +92,7 @@ class Rolling:
             return Outcome(FAILED, str(error))
         try:
             began = time.monotonic()
-            self._prove(new, change.definition, behind)
+            self._prove(new, change.definition, behind, path)
             proved = time.monotonic() - began
             self._take_in(change.name, free, new)
         except HostctlError as error:
@@ -104,7 +106,7 @@ class Rolling:
     def swap(self, change: Change) -> Outcome:
         """Replaces the edge itself: the new one takes the listening sockets over, the old one finishes."""
         socket = self._edge.socket
-        before = socket.inode()
+        before = socket.began()
         try:
             new = self._begin(change.name)
         except HostctlError as error:
@@ -138,11 +140,25 @@ class Rolling:
                 self._containers.delete(one.id)
             raise
 
-    def _prove(self, new: Seen, definition: ServiceDefinition, behind: Behind) -> None:
-        """Waits until it is ready, and stays so for a while. Raises HostctlError with what is wrong."""
+    def _path(self, change: Change, behind: Behind) -> str:
+        """What the new one is asked: whether it is ready, unless the one that serves isn't.
+
+        A database that is missing must not keep anybody from changing the service, perhaps for that very reason.
+        """
+        port = next(port for port in behind["ports"] if port in change.serving.ports)
+        answer = health.ask("http://%s:%d%s" % (behind["address"], port, behind["ready"]), READY_SECONDS)
+        if answer.status in (health.HEALTHY, health.UNKNOWN, 0):  # 0: it said nothing of itself
+            return behind["ready"]
+        say(
+            "%s: what serves isn't ready either (%s): the new one is asked for %s" % (change.name, answer.said, _HEALTH)
+        )
+        return _HEALTH
+
+    def _prove(self, new: Seen, definition: ServiceDefinition, behind: Behind, path: str) -> None:
+        """Waits until it answers well there, and goes on to for a while. Raises HostctlError with what is wrong."""
         began = time.monotonic()
         limit, settle = float(definition["health"]["timeout_seconds"]), float(behind["settle_seconds"])
-        path, since, said = behind["ready"], math.inf, "it was never asked"
+        since, said = math.inf, "it was never asked"
         while True:
             now = self._running(new)
             port = next((port for port in behind["ports"] if port in now.ports), None)
@@ -180,7 +196,7 @@ class Rolling:
     def _await_swap(self, new: Seen, before: int) -> None:
         end = time.monotonic() + SWAP_SECONDS
         socket = self._edge.socket
-        while socket.inode() in (0, before) or not socket.worker():
+        while socket.began() in (0, before):
             self._running(new)
             if time.monotonic() >= end:
                 raise HostctlError("the new edge did not take over within %g s" % SWAP_SECONDS)

@@ -125,10 +125,14 @@ class ComposeRuntime:
         self, wanted: Sequence[Target], unwanted: Sequence[Target], host: HostDefinition
     ) -> Dict[str, Outcome]:
         """One run of compose for all that was asked for."""
-        found = self._containers().remove(unwanted)
+        containers = self._containers()
+        found = containers.remove(unwanted)
+        # What gets its name back, and runs again, may want the port that the edge has had for ours.
+        if not wanted or any(target.undone for target in unwanted):
+            self._let_go(unwanted)
+        found.update(containers.give_back([target for target in unwanted if target.name not in found]))
         outcomes = {name: Outcome(FAILED, reason) for name, reason in found.items()}
         if not wanted:  # whatever is wrong with the network: to be gone needs none
-            self._let_go(unwanted)
             return outcomes
         try:
             outcomes.update(self._bring_up(wanted, host)[0])
@@ -197,6 +201,8 @@ class ComposeRuntime:
         for target in plain:
             if trouble and self._behind(target.name) is not None and outcomes[target.name].what != FAILED:
                 outcomes[target.name] = Outcome(FAILED, trouble)
+        for target in wanted:
+            self._containers().call(target.name)
         return outcomes, reason
 
     def _changes(self, wanted: Sequence[Target], anew: bool) -> Dict[str, Change]:
@@ -228,6 +234,9 @@ class ComposeRuntime:
         return edge.load()
 
     def _roll(self, change: Change) -> Outcome:
+        image = change.definition["launch"]["image"]
+        if self._api.image(image) is None:  # compose would pull it
+            return Outcome(FAILED, "its image %s is not on this host" % image)
         try:
             rolling = self._rolling()
             outcome = rolling.swap(change) if is_edge(change.definition) else rolling.roll(change)
@@ -309,6 +318,10 @@ class ComposeRuntime:
         if now is None:
             return OTHER_SETTINGS
         return self._differs(name, digest, now) or (self._edge().differs() if name == EDGE else "")
+
+    def misnamed(self, name: str) -> str:
+        """By its container's label; compose itself sees to a fixed name."""
+        return self._containers().misnamed(name)
 
     def _differs(self, name: str, digest: str, now: Seen) -> str:
         if now.digest != digest:

@@ -59,18 +59,21 @@ class EdgeSocket:
 
         A reload that was accepted has another one.
         """
+        return self._info("Pid")
+
+    def began(self) -> int:
+        """When the worker that answers began, in whole seconds of the host's clock; 0 while none does.
+
+        A new container takes this socket over with the others, and as long as the old one runs, either answers.
+        """
+        return self._info("Start_time_sec")
+
+    def _info(self, what: str) -> int:
         try:
             lines = self.ask("show info").splitlines()
         except EdgeSilent:
             return 0
-        return next((int(line[len("Pid:") :]) for line in lines if line.startswith("Pid:")), 0)
-
-    def inode(self) -> int:
-        """Which socket lies at the path; each new process puts one of its own there. 0 when there is none."""
-        try:
-            return self.path.stat().st_ino
-        except OSError:
-            return 0
+        return next((int(line[len(what) + 1 :]) for line in lines if line.startswith(what + ":")), 0)
 
     def slots(self) -> Dict[str, Dict[str, Slot]]:
         """Service -> slot -> how it is."""

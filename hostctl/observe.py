@@ -159,7 +159,8 @@ class _Seen:
         definition = self._services.get(name)
         if definition is None:
             return "generation %d is missing in state/" % (record["good"] or 0)
-        return self._context.runtime.differs(name, definition["digest"], process)
+        runtime = self._context.runtime
+        return runtime.differs(name, definition["digest"], process) or runtime.misnamed(name)
 
     def _edited(self, owner: str) -> str:
         for part in self._parts.get(owner, []):

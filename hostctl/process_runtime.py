@@ -165,6 +165,10 @@ class ProcessRuntime:
         current = {owner: file_identity(self._layout, owner) for owner in known["secrets"]}
         return "" if current == known["secrets"] else OLDER_SECRETS
 
+    def misnamed(self, name: str) -> str:
+        """Never: supervisord calls each by its own name."""
+        return ""
+
     def log_mark(self, name: str) -> List[int]:
         """Where the log ends now."""
         return logs.mark(self._layout.log(name))

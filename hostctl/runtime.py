@@ -119,6 +119,13 @@ class Runtime(Protocol):
         """How a running service differs from how it was started last by us ("" when it doesn't)."""
         ...
 
+    def misnamed(self, name: str) -> str:
+        """How a running service lacks the name by which people know it on the host ("" when it doesn't).
+
+        The next convergence gives it, and restarts nothing for it.
+        """
+        ...
+
     def log_mark(self, name: str) -> List[int]:
         """Where the service's log ends now."""
         ...

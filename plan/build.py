@@ -56,7 +56,7 @@ def build_plan(
         services=tuple(in_dependency_order(services)),
         databases=tuple(_database(name, given, settings) for name, given in settings.databases.items()),
         existing=tuple(_existing(name, given, settings) for name, given in settings.existing.items()),
-        editions=tuple(_edition(name, settings, images) for name in settings.editions),
+        editions=tuple(_edition(stack, name, settings, images) for name in settings.editions),
         edition=settings.edition,
         allow_stand_in=settings.allow_stand_in,
         own_services=frozenset(name for name, given in settings.services.items() if given.own),
@@ -197,22 +197,27 @@ def _open_to(given: Placement, public: bool) -> tuple[str, ...]:
     return ("0.0.0.0/0",) if public else ()
 
 
-def _edition(name: catalog.EditionName, settings: Settings, images: ImagesPlan) -> EditionPlan:
+def _edition(stack: str, name: catalog.EditionName, settings: Settings, images: ImagesPlan) -> EditionPlan:
     shared_name = catalog.shared_service(name)
     members = {
-        member: _edition_service(name, member, given, settings, images)
+        member: _edition_service(stack, name, member, given, settings, images)
         for member, given in settings.editions[name].services.items()
     }
     shared = members.pop(shared_name, None)
     if shared is None:
         # An edition without its shared service is a problem that `checks` names; the plan stays whole.
         nowhere = EditionService.model_construct(port=0)
-        shared = _edition_service(name, shared_name, nowhere, settings, images)
+        shared = _edition_service(stack, name, shared_name, nowhere, settings, images)
     return EditionPlan(name, tuple(members.values()), shared)
 
 
 def _edition_service(
-    edition: catalog.EditionName, name: str, given: EditionService, settings: Settings, images: ImagesPlan
+    stack: str,
+    edition: catalog.EditionName,
+    name: str,
+    given: EditionService,
+    settings: Settings,
+    images: ImagesPlan,
 ) -> ServicePlan:
     public = True if given.public is None else given.public
     shared = name == catalog.shared_service(edition)
@@ -242,6 +247,8 @@ def _edition_service(
         stop_grace=10,
         edition=edition,
         shared=shared,
+        behind=behind(given.port, _subnet(stack, settings.host), settings),
+        settle=settings.defaults.settle,
     )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 from plan.catalog import EDGE_GROUP, SUB_RANGES
 from plan.images import run_as, source_of
-from plan.models import Behind, EdgePlan, EnvironmentPlan, ImagesPlan, Resources
+from plan.models import Behind, EdgePlan, EnvironmentPlan, ImagesPlan, Resources, ServicePlan
 from plan.network import gateway_of
 from plan.settings import Settings
 from plan.sums import room
@@ -54,10 +54,20 @@ def said(settings: Settings) -> frozenset[str]:
 def with_room(plan: EnvironmentPlan) -> EnvironmentPlan:
     """The plan in which those services alone are updated beside their old container whose second one fits the host."""
     free = room(plan)
-    services = tuple(
-        dataclasses.replace(one, behind=dataclasses.replace(one.behind, rolling=one.resources.memory <= free))
-        if one.behind is not None
-        else one
-        for one in plan.services
+    editions = tuple(
+        dataclasses.replace(
+            edition,
+            services=tuple(_with_room(one, free) for one in edition.services),
+            shared=_with_room(edition.shared, free),
+        )
+        for edition in plan.editions
     )
-    return dataclasses.replace(plan, services=services)
+    services = tuple(_with_room(one, free) for one in plan.services)
+    return dataclasses.replace(plan, services=services, editions=editions)
+
+
+def _with_room(service: ServicePlan, free: int) -> ServicePlan:
+    if service.behind is None:
+        return service
+    rolling = service.resources.memory <= free
+    return dataclasses.replace(service, behind=dataclasses.replace(service.behind, rolling=rolling))

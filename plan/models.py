@@ -322,9 +322,16 @@ class EnvironmentPlan:
         return self.services + (active.members if active else ())
 
     @property
+    def placed(self) -> tuple[ServicePlan, ...]:
+        """Every service that has its place on the host, also those of editions that are off: they come back."""
+        # One without a port is missing from the stack file: a problem of its own.
+        members = tuple(member for edition in self.editions for member in edition.members if member.port)
+        return self.services + members
+
+    @property
     def surge(self) -> ServicePlan | None:
         """The service whose second container takes most while it is updated: at most one at a time is."""
-        rolling = [service for service in self.services if service.behind is not None and service.behind.rolling]
+        rolling = [service for service in self.running if service.behind is not None and service.behind.rolling]
         return max(rolling, key=lambda service: service.resources.memory, default=None)
 
     def beside(self, name: str) -> ExistingPlan | None:
@@ -349,11 +356,8 @@ class EnvironmentPlan:
                 owner = f"the debugger of {service.name}"
                 yield Listener(service.debug_port, owner, f"{service.key}.debug_port", True)
         yield from self._edge_listeners()
-        for edition in self.editions:
-            for member in edition.members:
-                if not member.port:  # missing from the stack file: a problem of its own
-                    continue
-                yield Listener(member.port, member.name, f"{member.key}.port", True)
+        for member in self.placed[len(self.services) :]:
+            yield Listener(member.port, member.name, f"{member.key}.port", True)
         for database in self.databases:
             if database.local:
                 key = f"databases.{database.name}"
@@ -369,7 +373,7 @@ class EnvironmentPlan:
         if self.edge is None:
             return
         yield Listener(self.edge.port, EDGE, "edge.port", True)
-        for service in self.services:
+        for service in self.placed:
             # A port that is none for a service behind the edge is a problem of its own.
             if service.behind is not None and service.port in PAIRED:
                 for port in service.behind.ports:

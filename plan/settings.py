@@ -238,7 +238,9 @@ class Edge(Strict):
     memory: MemoryLimit = Field(default=parse_bytes("32MB"), description="memory limit")
     cpus: Cpus = Field(default=0.2, description="CPU limit in cores")
     disk: Bytes = Field(default=parse_bytes("50MB"), description="disk that it may fill")
-    max_connections: Connections = Field(default=500, description="connections at one time, all services together")
+    max_connections: Connections = Field(
+        default=400, description="connections at one time, all services together; each takes some 35 KB at most"
+    )
     certificates: HostFolder | None = Field(
         default=None, description="the server's folder with PEM files (chain and key), for services with tls"
     )

@@ -53,6 +53,7 @@ def _serve(settings: Settings, listener: socket.socket, stop: _Stop) -> int:
 
     from standin.app import Service
     from standin.errors import StoreError
+    from standin.protocol import Protocol
 
     try:
         service = Service(settings)
@@ -62,7 +63,7 @@ def _serve(settings: Settings, listener: socket.socket, stop: _Stop) -> int:
     config = uvicorn.Config(
         service.asgi(),
         loop="asyncio",
-        http="h11",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -27,12 +27,22 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
     """Every port that can't be held."""
     listeners = tuple(plan.listeners())
     free = FreePorts(plan, listeners)
-    yield from _taken_twice(plan, listeners, free)
-    yield from _outside_range(plan, free)
-    yield from _reserved(plan, free)
-    yield from _debuggers(plan, free)
-    yield from _behind_the_edge(plan, free)
-    yield from _reserved_by_the_edge(plan, listeners, free)
+    clashes = list(_clashes(listeners))
+    found = [
+        *_taken_twice(plan, [clash for clash in clashes if not clash[0].paired], free),
+        *_outside_range(plan, free),
+        *_reserved(plan, free),
+        *_debuggers(plan, free),
+    ]
+    yield from found
+    # What follows from a port that has to be another one anyway isn't told beside it.
+    told = {problem.key for problem in found}
+    follows = (
+        *_taken_twice(plan, [clash for clash in clashes if clash[0].paired], free),
+        *_no_pair(plan, free),
+        *_reserved_by_the_edge(plan, listeners, free),
+    )
+    yield from (problem for problem in follows if problem.key not in told)
 
 
 def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
@@ -61,37 +71,43 @@ def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
                 )
 
 
-def _taken_twice(plan: EnvironmentPlan, listeners: Iterable[Listener], free: FreePorts) -> Iterator[Problem]:
+Clash = tuple[Listener, str]
+"""Who has to move, and who else is there."""
+
+
+def _clashes(listeners: Iterable[Listener]) -> Iterator[Clash]:
+    """Whoever can move has to: ours before others', the later before the first."""
     holders: dict[int, list[Listener]] = defaultdict(list)
     for listener in listeners:
         holders[listener.port].append(listener)
-    members = [member for edition in plan.editions for member in edition.members]
-    services = {f"{service.key}.port": service for service in (*plan.services, *members)}
-    debuggers = {f"{service.key}.debug_port": service for service in plan.services if service.debug_port is not None}
     for held in holders.values():
         # Two pairs are one only where two ports are: those are told.
         if len(held) < 2 or all(listener.paired for listener in held):
             continue
-        # Whoever can move is told to: ours before others', the later before the first.
         movable = [listener for listener in held if listener.ours] or held
         stays = next((listener for listener in held if not listener.ours), held[0])
         owners = sorted({listener.owner for listener in held})
         for listener in movable:
-            if listener is stays:
-                continue
-            others = _few(owner for owner in owners if owner != listener.owner) or listener.owner
-            if listener.key in services:
-                right = free.instead_of(services[listener.key])
-            elif listener.key in debuggers:
-                right = free.for_debugger(debuggers[listener.key])
-            else:
-                right = _instead(listener, free)
-            yield Problem(listener.key, f"{_told(listener)} is taken on {plan.host.address} by {others}", right)
+            if listener is not stays:
+                yield listener, _few(owner for owner in owners if owner != listener.owner) or listener.owner
+
+
+def _taken_twice(plan: EnvironmentPlan, clashes: Iterable[Clash], free: FreePorts) -> Iterator[Problem]:
+    services = {f"{service.key}.port": service for service in plan.placed}
+    debuggers = {f"{service.key}.debug_port": service for service in plan.services if service.debug_port is not None}
+    for listener, others in clashes:
+        if listener.key in services:
+            right = free.instead_of(services[listener.key])
+        elif listener.key in debuggers:
+            right = free.for_debugger(debuggers[listener.key])
+        else:
+            right = _instead(listener, free)
+        yield Problem(listener.key, f"{_told(listener)} is taken on {plan.host.address} by {others}", right)
 
 
 def _told(listener: Listener) -> str:
     """A port, and why it is asked for where the stack file doesn't say so."""
-    return f"{listener.port}, of the two behind the edge (twice the port)," if listener.paired else str(listener.port)
+    return f"{listener.port} (twice the port, on which the edge finds it)" if listener.paired else str(listener.port)
 
 
 def _instead(listener: Listener, free: FreePorts) -> str:
@@ -160,9 +176,9 @@ def _reserved(plan: EnvironmentPlan, free: FreePorts) -> Iterator[Problem]:
                 yield Problem(f"{member.key}.port", wrong, free.instead_of(member))
 
 
-def _behind_the_edge(plan: EnvironmentPlan, free: FreePorts) -> Iterator[Problem]:
+def _no_pair(plan: EnvironmentPlan, free: FreePorts) -> Iterator[Problem]:
     """Ports of which twice as much is none for the edge's side of a service."""
-    for service in plan.services:
+    for service in plan.placed:
         allowed = allowed_range(plan, service)
         if service.behind is not None and service.port not in PAIRED and service.port in allowed:
             what = "below 1024" if service.port < PAIRED.first else "among those that connections get by themselves"
@@ -175,7 +191,7 @@ def _reserved_by_the_edge(plan: EnvironmentPlan, listeners: tuple[Listener, ...]
     """The same as for a service's own port, for those that come with an edge (P6, P10)."""
     listed = {port for existing in plan.existing if existing.local for port in existing.ports}
     consul = {port for port in consul_ports(plan) if port not in listed}
-    services = {f"{service.key}.port": service for service in plan.services}
+    services = {f"{service.key}.port": service for service in plan.placed}
     empty = catalog.KEPT_EMPTY.get(plan.name)
     for listener in listeners:
         if not (listener.paired or listener.key == EDGE_PORT or listener.key.endswith(".tls")):

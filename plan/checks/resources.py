@@ -36,7 +36,7 @@ def notices(plan: EnvironmentPlan) -> Iterator[Notice]:
         text = f"everything takes {show_bytes(takes.memory)} of {show_bytes(has.memory)}"
         yield Notice("host.memory", text)
     free = room(plan)
-    for service in plan.services:
+    for service in plan.running:
         if service.behind is not None and not service.behind.rolling:
             lacking = show_bytes(service.resources.memory - free, up=True)
             text = f"the host lacks {lacking} for a second one beside it: an update stops it first, and loses requests"

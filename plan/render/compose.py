@@ -48,8 +48,9 @@ def block(
     """One service's entry, indented to stand under `services:`; `secrets` are the names of its secret files."""
     lines = [
         f"  {name(service.name)}:",
-        # Documented container names are the editions' (E2); a fixed name would keep two of one from running.
-        *([f"    container_name: {name(service.name)}"] if service.edition else []),
+        # Documented container names are the editions' (E2). Behind an edge two of one run while it is updated, which
+        # a fixed name forbids: hostctl gives it to the one that serves.
+        *([f"    container_name: {name(service.name)}"] if service.edition and service.behind is None else []),
         f"    image: {name(service.image)}",
         # Docker 20.10 doesn't bring `unless-stopped` ones back after its own crash (D25).
         "    restart: always",
@@ -64,6 +65,7 @@ def block(
         *stopping(service.stop_grace),
         *_depends_on(service),
         *labels(plan, service.name, service.group, digest, service.edition),
+        *([f"      {LABEL}.container: {name(service.name)}"] if service.edition and service.behind is not None else []),
     ]
     return "\n".join(lines) + "\n"
 

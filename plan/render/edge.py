@@ -107,8 +107,6 @@ def _top(edge: EdgePlan) -> str:
         "    group haproxy\n"
         f"    nbthread {_THREADS}\n"
         f"    maxconn {edge.max_connections}\n"
-        # Buffers are most of its memory: requests wait for one rather than that it is killed for them.
-        "    tune.buffers.limit 256\n"
         f"    hard-stop-after {_STOP_SECONDS}s\n"
         # Workers that finish what they have begun take memory: no more than these after many reloads.
         "    mworker-max-reloads 3\n"

@@ -29,8 +29,7 @@ def firewall(plan: EnvironmentPlan) -> dict[str, Any]:
 
 
 def _ports(plan: EnvironmentPlan) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    members = [member for edition in plan.editions for member in edition.members if member.port]
-    for service in (*plan.services, *members):
+    for service in plan.placed:
         open_to = service.open_to if service.public else ()
         yield service.port, service.name, () if service.tls is not None else open_to
         if service.tls is not None:

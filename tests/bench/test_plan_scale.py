@@ -24,7 +24,7 @@ WORST = 2.6
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 
 
-def host(count: int, *, first: int = 20_000) -> Raw:
+def host(count: int, *, first: int = 10_000) -> Raw:
     """A server with `count` services that each need two others and a database."""
     services: dict[str, Any] = {}
     for index in range(count):
@@ -45,6 +45,7 @@ def host(count: int, *, first: int = 20_000) -> Raw:
         "monthly_cost_yuan": 50,
         "host": {"address": "192.0.2.7", "cpus": 1024, "memory": "1TB", "disk": "100TB"},
         "services": services,
+        "edge": {"port": first - 1},
         "databases": {"mysql": {"port": 3306, "memory": "1GB"}},
         "existing": {"consul": {"ports": [8500]}},
         "chain_settings": {"huawei": {"endpoint": "https://bcs.example", "chain_id": "1"}},
@@ -55,7 +56,7 @@ def crowded(count: int) -> Raw:
     """The same, with all of them on one port: as many problems as services."""
     raw = host(count)
     for service in raw["services"].values():
-        service["port"] = 20_001
+        service["port"] = 10_001
     return raw
 
 
@@ -86,7 +87,7 @@ def refuse_one(raw: Raw) -> None:
 
 
 def render_one(raw: Raw) -> None:
-    assert len(host_files(load_plan("mine", raw))) == 2
+    assert len(host_files(load_plan("mine", raw))) == 3
 
 
 def refuse_declared(raw: Raw) -> None:

@@ -203,7 +203,7 @@ def test_everything_waits_for_what_it_needs(stack: str, run: Run) -> None:
     for one in run.of("ReusedDatabase").values():
         assert run.after(one) == {host} | image  # it is the databases' client too
     for one in run.of("Edition").values():
-        assert run.after(one) == {host, *mysql} | image
+        assert run.after(one) == {host, *mysql, "edge-image-brought"} | image | edge
     assert run.after(commands(run)["mysql-check"]) == {"mysql-secrets"}
 
 

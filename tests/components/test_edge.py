@@ -112,22 +112,28 @@ def test_the_program_names_its_image_by_its_sources() -> None:
 def test_what_comes_before_it_and_what_after(stack: str, run: Run) -> None:
     """A destroy goes the other way round: the services, then the edge, then its host."""
     plan = plan_of(stack)
-    behind = {service.name for service in plan.services if service.behind is not None}
-    assert len(behind) == 12
+    behind = {service.name for service in plan.running if service.behind is not None}
+    edition = {member.name for member in plan.active_edition.members} if plan.active_edition else set[str]()
+    assert len(behind - edition) == 12
     services = run.of("BlockchainService")
-    for name, one in services.items():
-        assert ("edge-up" in run.after(one)) == (name in behind), name
+    for name in behind - edition:
+        assert "edge-up" in run.after(services[name]), name
     assert run.after(run["Edge", "edge"]) == {f"{stack}-host-hostctl", "edge-image-brought"}
-    assert all_that_wait(run, "edge-up") == behind
+    # An edition's wait as one.
+    assert all_that_wait(run, "edge-up") - edition == (behind - edition) | {
+        one.name for one in run.of("Edition").values()
+    }
     order = [name for kind, name in run.resources if kind == "Command"]
     assert order.index("edge-image-brought") < order.index("edge-up")
     assert order.index("edge-up") < min(order.index(f"{name}-up") for name in behind)
 
 
-def test_an_edition_publishes_its_own_ports_and_waits_for_no_edge() -> None:
+def test_an_edition_waits_for_the_edge_that_holds_its_ports() -> None:
     run = run_environment("tencent")
-    assert {"edge-up", "edge-image-brought"}.isdisjoint(reachable(run, run["Edition", "dao"]))
-    assert "stand-in-image-brought" in run.after(run["Edition", "dao"])
+    assert {"edge-up", "edge-image-brought", "stand-in-image-brought"} <= run.after(run["Edition", "dao"])
+    without = run_environment("tencent", recreate)
+    assert not [name for name in without.after(without["Edition", "dao"]) if "edge" in name]
+    assert "stand-in-image-brought" in without.after(without["Edition", "dao"])
 
 
 NONE = {
@@ -187,10 +193,10 @@ def test_another_version_of_the_edge_leaves_the_services_as_they_are() -> None:
 
 
 def test_between_both_ways_of_updating_the_edge_comes_first_and_goes_last() -> None:
-    """Another way is an `up`: the edge and every service of the environment, no edition's and no database."""
+    """Another way is an `up`: the edge and every service, also the edition's, and no database."""
     before, rolling = run_environment("tencent", PINNED, recreate), run_environment("tencent", PINNED)
     changed = {name for kind, name in differences(before, rolling) if kind == "Command"}
-    services = {f"{service.name}-up" for service in plan_of("tencent").services}
+    services = {f"{service.name}-up" for service in plan_of("tencent").running}
     assert changed - {"tencent-host-hostctl"} == services | {"edge-up", "edge-image-brought"}
 
 

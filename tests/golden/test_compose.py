@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostctl.compose_files import CONTAINER
 from plan.models import EnvironmentPlan
 from plan.render import host_files
 from plan.render.compose import block
@@ -57,11 +58,9 @@ def test_private_services_listen_on_loopback_only(stack: str) -> None:
 
 def test_behind_an_edge_each_has_one_of_a_pair_where_nobody_outside_is(stack: str) -> None:
     plan = plan_of(stack)
-    for one in plan.services:
+    for one in plan.running:
         pair = f"{GATEWAY[stack]}:{2 * one.port}-{2 * one.port + 1}:{one.port}"
         assert compose(plan)["services"][one.name]["ports"] == [pair], one.name
-    for member in plan.active_edition.members if plan.active_edition else ():
-        assert compose(plan)["services"][member.name]["ports"] == [f"{member.port}:{member.port}"]
 
 
 def test_every_container_has_a_memory_limit_and_no_swap(stack: str) -> None:
@@ -91,10 +90,15 @@ def test_needed_services_start_first(stack: str) -> None:
     }  # P5
 
 
-def test_only_editions_have_fixed_container_names(stack: str) -> None:
+def test_only_editions_have_documented_container_names(stack: str) -> None:
+    wanted = {name: name for name in EDITION} if stack == "tencent" else {}  # E2
+    services = compose(plan_of(stack, *RECREATE[stack]))["services"]
+    assert {name: one["container_name"] for name, one in services.items() if "container_name" in one} == wanted
+    assert not any(CONTAINER in one["labels"] for one in services.values())
+    # Behind an edge two of one run while it is updated, which a fixed name forbids.
     services = compose(plan_of(stack))["services"]
-    fixed = {name: service["container_name"] for name, service in services.items() if "container_name" in service}
-    assert fixed == ({name: name for name in EDITION} if stack == "tencent" else {})  # E2
+    assert {name: one["labels"][CONTAINER] for name, one in services.items() if CONTAINER in one["labels"]} == wanted
+    assert not any("container_name" in one for one in services.values())
 
 
 def test_services_heal_and_are_watched(stack: str) -> None:
@@ -172,7 +176,8 @@ def test_public_is_configuration() -> None:
 
     assert ports(put("services.blockchain-gateway.public", False)) == ["127.0.0.1:8411:8411"]  # D19
     assert ports() == ["8411:8411"]
-    closed = compose(plan_of("tencent", put("editions.dao.services.dao-service-1.public", False)))
+    private = put("editions.dao.services.dao-service-1.public", False)
+    closed = compose(plan_of("tencent", *RECREATE["tencent"], private))
     assert closed["services"]["dao-service-1"]["ports"] == ["127.0.0.1:8200:8200"]
 
 

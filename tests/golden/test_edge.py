@@ -28,6 +28,7 @@ from tests.ports import free_ports
 SERVERS = ("tencent", "alibaba")
 GATEWAY = {"tencent": "172.28.84.1", "alibaba": "172.28.85.1"}
 CERTIFICATES = put("edge.certificates", "/etc/blockchain-dao/tls")
+EDITION = {"dao-service-1", "dao-service-2", "dao-service-3", "dao-shared-service"}
 THUMBPRINT = "Zx0_-" + "a" * 38
 ACME = put("edge.acme_thumbprint", THUMBPRINT)
 TLS = put("services.blockchain-gateway.tls", 443)
@@ -114,7 +115,12 @@ def test_outside_are_the_public_ones_only() -> None:
     ]
     assert alibaba.count("bind 0.0.0.0:") == 4
     private = configuration("tencent", put("services.blockchain-gateway.public", False))
-    assert "0.0.0.0" not in private
+    assert section(private, "dao-service-1") == [
+        "bind 0.0.0.0:8200",
+        "server a 172.28.84.1:16400",
+        "server b 172.28.84.1:16401",
+    ]  # an edition's are public unless they say otherwise
+    assert private.count("0.0.0.0") == len(EDITION)
     assert section(private, "blockchain-gateway")[:2] == ["bind 127.0.0.1:8411", "bind 172.28.84.1:8411"]
 
 
@@ -126,18 +132,17 @@ def test_outside_a_service_with_tls_answers_tls_only() -> None:
         "bind 0.0.0.0:443 ssl crt /tls alpn h2,http/1.1",
         "http-request set-header X-Forwarded-Proto https if { ssl_fc }",
     ]
-    assert configuration("tencent", CERTIFICATES, TLS).count("0.0.0.0") == 1
+    assert configuration("tencent", CERTIFICATES, TLS).count("0.0.0.0") == 1 + len(EDITION)
 
 
-def test_editions_publish_their_own_ports() -> None:
-    plan = plan_of("tencent")
+def test_the_edition_that_runs_is_behind_it_and_the_others_are_not_there() -> None:
     text = configuration("tencent")
-    made = definitions(plan)
-    without = definitions(plan_of("tencent", *RECREATE["tencent"]))
-    assert plan.active_edition is not None
-    for member in plan.active_edition.members:
-        assert member.name not in text
-        assert made[f"service/{member.name}"] == without[f"service/{member.name}"]
+    assert {name for name in sections({"edge/haproxy.cfg": text}) if "-service-" in name or "shared" in name} == EDITION
+    closed = configuration("tencent", put("editions.dao.services.dao-service-1.public", False))
+    assert section(closed, "dao-service-1")[:2] == ["bind 127.0.0.1:8200", "bind 172.28.84.1:8200"]
+    future = configuration("tencent", put("edition", "future"))
+    assert "bind 0.0.0.0:8100" in section(future, "future-shared-service")
+    assert "dao-service" not in future
 
 
 @pytest.mark.parametrize("stack", SERVERS)

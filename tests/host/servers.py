@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from hostctl.compose_files import SERVICE
+from plan.catalog import EDGE
 from plan.load import load_plan
 from plan.models import EnvironmentPlan
 from plan.semantic import SECRET
@@ -69,12 +70,16 @@ class Server:
         return done.stdout + done.stderr
 
     def ours(self) -> dict[str, Container]:
-        """Our containers by service."""
+        """Our services' containers by service; the edge is none of them."""
+        return {name: one for name, one in self.everything().items() if name != EDGE}
+
+    def everything(self) -> dict[str, Container]:
+        """All containers of ours, the edge too."""
         return {one.labels[SERVICE]: one for one in self.host.containers().values() if SERVICE in one.labels}
 
     def same(self) -> dict[str, tuple[str, str]]:
         """What changes when a container of ours is recreated or restarted."""
-        return {name: one.same for name, one in self.ours().items()}
+        return {name: one.same for name, one in self.everything().items()}
 
     def foreign(self) -> dict[str, tuple[str, str]]:
         """The same of everybody else's."""

@@ -103,7 +103,7 @@ def test_bare_to_converged_to_gone(both: list[Server], engine: str, record_prope
     assert [server.same() for server in both] == running
     at_once(both, "destroy", engine)
     for index, server in enumerate(both):
-        assert server.ours() == {}
+        assert server.everything() == {}
         assert server.foreign() == before[index]  # D16, D20
         assert server.host.run("docker network ls -q --filter label=blockchain-dao.stack") == ""
         assert server.host.run("iptables-save | grep -c BLOCKCHAIN || :").strip() == "0"
@@ -135,7 +135,7 @@ def assert_left_its_traces(server: Server, images: set[str]) -> None:
     """What `destroy` must take away is there."""
     came = traces.images(server.host) - images
     assert came
-    assert all("blockchain-dao/stand-in:" in image for image in came)
+    assert {image.split(" ")[1].split(":")[0] for image in came} == {"blockchain-dao/stand-in", "blockchain-dao/edge"}
     assert images <= traces.images(server.host)
     assert len(traces.unit_files(server.host)) == 2  # the unit, and what starts it at boot
     assert not traces.has_shim(server.host)  # this server has a docker-compose
@@ -302,7 +302,7 @@ def test_no_secret_is_to_be_found_where_it_does_not_belong(tmp_path: Path, tence
     texts["compose"] = tencent.read(f"{ROOT}/docker-compose-blockchain-tencent.yml")
     texts["env"] = tencent.read(f"{ROOT}/blockchain-tencent.env")
     texts["records"] = tencent.run(f"cat {ROOT}/state/*.json {ROOT}/state/*/*.json {ROOT}/state/*/*/*.json")
-    texts["logs"] = "\n".join(tencent.run(f"docker logs {one.id} 2>&1") for one in server.ours().values())
+    texts["logs"] = "\n".join(tencent.run(f"docker logs {one.id} 2>&1") for one in server.everything().values())
     for name, one in server.ours().items():
         needed = server.plan().running[[s.name for s in server.plan().running].index(name)]
         allowed = {secrets[d] for d in needed.databases if d in secrets} | (

@@ -56,6 +56,7 @@ class FakeRuntime:
         self.up = False
         self.stuck: set[str] = set()  # services that can be neither removed nor put back
         self.log: list[str] | Exception | None = None
+        self.called_otherwise = ""  # what is wrong with everybody's name
         self._pid = 1000
 
     def host_problems(self, definition: Any) -> list[str]:
@@ -143,6 +144,9 @@ class FakeRuntime:
 
     def differs(self, name: str, digest: str, process: Process) -> str:
         return "" if self.running[name][0] == digest else OTHER_SETTINGS
+
+    def misnamed(self, name: str) -> str:
+        return self.called_otherwise
 
     def log_mark(self, name: str) -> list[int]:
         return [0, 0]

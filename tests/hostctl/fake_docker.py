@@ -13,6 +13,7 @@ from hostctl.docker_api import DockerMissing, DockerRefused
 
 BLOCK = re.compile(r"^  ([a-z0-9-]+):$", re.MULTILINE)
 PAIR = re.compile(r'      - "([0-9.]+):(\d+)-(\d+):(\d+)"')
+CONTAINER = re.compile(r"blockchain-dao\.container: (\S+)")
 DIGEST = re.compile(r'blockchain-dao\.definition: "?([0-9a-f]+)')
 
 
@@ -73,6 +74,8 @@ class FakeDocker:
             compose_files.DEFINITION: digest,
             "com.docker.compose.project.working_dir": more.pop("folder", "/x"),
         }
+        if "documented" in more:
+            labels[compose_files.CONTAINER] = more.pop("documented")
         if more.pop("oneoff", False):
             labels["com.docker.compose.oneoff"] = "True"
         return self.add(name, labels, **more)
@@ -200,10 +203,14 @@ class FakeCompose:
         found, pair = DIGEST.search(block), PAIR.search(block)
         assert found
         ports = (int(pair.group(2)), int(pair.group(3))) if pair else ()
-        taken = {one["Name"][1:] for one in self.docker.there.values()}
-        free = next(text for text in (f"blockchain-services_{name}_{n}" for n in range(1, 9)) if text not in taken)
-        own = name if f"    container_name: {name}\n" in block else free
-        self.docker.ours(name, found.group(1), name=own, pair=ports, state=state, restart="always")
+        # As compose counts: by what it wrote on its containers, however they are called by now.
+        mine = self.docker.containers({compose_files.STACK: "tencent", compose_files.SERVICE: name})
+        number = 1 + max((self.docker.there[one["Id"]].get("Number", 1) for one in mine), default=0)
+        own = name if f"    container_name: {name}\n" in block else f"blockchain-services_{name}_{number}"
+        label = CONTAINER.search(block)
+        more = {"documented": label.group(1)} if label else {}
+        made = self.docker.ours(name, found.group(1), name=own, pair=ports, state=state, restart="always", **more)
+        self.docker.there[made]["Number"] = number
 
     def _converge(self, name: str, digest: str, block: str) -> None:
         labels = {compose_files.STACK: "tencent", compose_files.SERVICE: name}

@@ -20,7 +20,7 @@ class FakeSocket:
         self.behind: dict[str, tuple[int, int]] = {}
         self.states: dict[tuple[str, str], str] = {}
         self.unhealthy: set[str] = set()  # digests that the edge does not find healthy
-        self.put = 1  # which socket lies at the path
+        self.start = 1  # when the worker that answers began
 
     def slots(self) -> dict[str, dict[str, Slot]]:
         return {name: {slot: self._slot(name, slot) for slot in SLOTS} for name in self.behind}
@@ -42,8 +42,8 @@ class FakeSocket:
     def worker(self) -> int:
         return 7
 
-    def inode(self) -> int:
-        return self.put
+    def began(self) -> int:
+        return self.start
 
     def serves(self, service: str) -> list[str]:
         """The definitions that requests reach now."""

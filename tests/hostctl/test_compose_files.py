@@ -128,6 +128,43 @@ def test_ports_past_the_edge_are_refused(value: dict[str, Any], said: str) -> No
     assert said in "; ".join(problems(value))
 
 
+def member(change: Any, made: dict[str, Any] = MADE["tencent"]) -> dict[str, Any]:
+    """An edition's service, whose container has a documented name (E2)."""
+    value = copy.deepcopy(made["service/dao-service-1"])
+    part = next(part for part in value["parts"] if part["file"].endswith(".yml"))
+    part["text"] = change(part["text"])
+    return value
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda t: t.replace("dao.container: dao-service-1", "dao.container: mysql"),
+            "dao.container: dao-service-1, or",
+        ),
+        (lambda t: t.replace("    image", "    container_name: dao-service-1\n    image"), "not say container_name"),
+    ],
+)
+def test_a_name_that_no_second_one_could_have_is_refused(change: Any, said: str) -> None:
+    assert said in "; ".join(problems(member(change)))
+
+
+def test_who_has_a_documented_name() -> None:
+    def has(value: dict[str, Any], name: str = "dao-service-1") -> bool:
+        text = next(part["text"] for part in value["parts"] if part["file"].endswith(".yml"))
+        return compose_files.has_documented_name(text, name)
+
+    same = member(lambda text: text)
+    assert problems(same) == problems(member(lambda text: text, PLAIN)) == []
+    assert has(same)
+    assert has(member(lambda text: text, PLAIN))
+    assert has(member(lambda text: text.replace("container: dao-service-1", 'container: "dao-service-1"')))
+    assert not has(same, "dao-service")
+    assert not has(member(lambda text: text.replace("container: dao-service-1", "container: dao-service-2")))
+    assert not has(PLAIN["service/identity-service"], "identity-service")
+
+
 @given(st.text(alphabet="ab \n:-", max_size=30))
 def test_no_line_outside_its_indentation_gets_in(extra: str) -> None:
     """Whatever is put behind a block: what would be another service's or the file's own is refused."""

@@ -34,7 +34,10 @@ class Haproxy(socketserver.ThreadingUnixStreamServer):
 
     def __init__(self, path: Path) -> None:
         self.asked: list[str] = []
-        self.answers = {"show stat": STAT, "show info": "Name: HAProxy\nPid: 8\nUptime: 0d\n"}
+        self.answers = {
+            "show stat": STAT,
+            "show info": "Name: HAProxy\nPid: 8\nUptime: 0d\nStart_time_sec: 1795583902\n",
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(str(path), _Answer)
         self.daemon_threads = True
@@ -66,7 +69,7 @@ def haproxy(layout: Layout) -> Iterator[Haproxy]:
 
 def test_what_the_socket_says(layout: Layout, haproxy: Haproxy) -> None:
     socket = EdgeSocket(layout.root / SOCKET)
-    assert socket.worker() == 8
+    assert (socket.worker(), socket.began()) == (8, 1795583902)
     assert set(socket.slots()) == {"identity-service"}  # the edge's own page is nobody's place
     first, second = socket.slot("identity-service", "a"), socket.slot("identity-service", "b")
     assert first is not None
@@ -91,7 +94,7 @@ def test_a_silent_edge(layout: Layout) -> None:
     socket = EdgeSocket(layout.root / SOCKET)
     with pytest.raises(EdgeSilent, match="doesn't answer"):
         socket.ask("show info")
-    assert (socket.worker(), socket.inode()) == (0, 0)
+    assert (socket.worker(), socket.began()) == (0, 0)
 
 
 class Place:

@@ -36,6 +36,7 @@ class Server:
         return made
 
     def up(self, name: str, image: str = OLD, observed: str = "") -> dict[str, Any]:
+        # Without an edge: that is what test_compose_rolling.py is about.
         self.place.plan(put("updates", "recreate"), put("services.identity-service.image", image))
         return service.up(self.run("up"), self.place.service(name), observed)
 

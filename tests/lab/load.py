@@ -35,6 +35,8 @@ CATCH_UP = 0.1
 POOL = 64
 """Kept connections at most, as any client's pool has a limit."""
 SAMPLES = 20
+SLOW = 0.05
+"""Seconds; how many answers took longer is counted for each second of the load."""
 TURNS = (("GET", "new"), ("POST", "new"), ("GET", "kept"), ("POST", "kept"))
 BODY = b"0123456789"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
@@ -63,6 +65,7 @@ class Target:
         self.answered: collections.Counter[str] = collections.Counter()
         self.failed: dict[str, collections.Counter[str]] = {}
         self.by_second: collections.Counter[int] = collections.Counter()
+        self.slow: collections.Counter[int] = collections.Counter()
         self.served_by: collections.Counter[str] = collections.Counter()
         self.samples: list[dict] = []
         self.milliseconds: list[float] = []
@@ -103,6 +106,7 @@ class Target:
             "failed": {kind: dict(counter) for kind, counter in self.failed.items()},
             "failures_by_second": {str(second): count for second, count in sorted(self.by_second.items())},
             "samples": self.samples,
+            "slow_by_second": {str(second): count for second, count in sorted(self.slow.items()) if count},
             "posts_answered": len(self.posts),
             "highest_id": max(self.posts, default=-1),
             "served_by": dict(self.served_by),
@@ -182,6 +186,7 @@ class Load:
         async def one() -> None:
             while not self.stop.is_set():
                 await self.request(target, "GET", "kept")
+                await asyncio.sleep(0)  # an answer that is there at once lets nobody else have a turn
 
         await asyncio.gather(*(one() for _ in range(target.workers)))
 
@@ -202,6 +207,7 @@ class Load:
             target.fail(f"status {status}", f"{method} {connection}", begun - self.began, ident)
             return
         target.milliseconds.append(spent)
+        target.slow[int(begun - self.began)] += spent > SLOW
         target.answered[method] += 1
         target.served_by[process] += 1
         if ident is not None:

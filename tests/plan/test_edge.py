@@ -9,6 +9,7 @@ import pytest
 from plan import summary
 from plan.models import Behind, EdgePlan, ServicePlan
 from plan.render import definitions
+from plan.sums import room
 from tests.plan.stacks import RECREATE, STACKS, Change, changed, drop, notices_of, plan_of, problems_of, put, refusal
 
 TENCENT = "101.33.251.158"
@@ -46,7 +47,7 @@ def test_what_an_edge_has_unless_it_is_told() -> None:
     edge = edge_of("alibaba")
     takes = (edge.resources.cpus, edge.resources.memory, edge.resources.disk)
     assert takes == (0.2, 32_000_000, 50_000_000)
-    assert (edge.max_connections, edge.certificates, edge.acme_thumbprint) == (500, None, None)
+    assert (edge.max_connections, edge.certificates, edge.acme_thumbprint) == (400, None, None)
     assert (edge.image, edge.image_from) == ("blockchain-dao/edge:0.1.0", "build")
     told = {"port": 8410, "cpus": 0.3, "memory": "40MB", "disk": "60MB", "max_connections": 2000}
     edge = edge_of("tencent", put("edge", told), CERTIFICATES, ACME)
@@ -61,14 +62,38 @@ def test_a_small_range_has_the_edge_at_its_end() -> None:
     assert edge_of("tencent", put("range", "8600-8610"), *base).port == 8610
 
 
-def test_services_behind_it_have_a_pair_and_editions_are_not_behind_it() -> None:
-    plan = plan_of("tencent")
-    for service in plan.services:
+def test_services_behind_it_have_a_pair_and_so_have_editions() -> None:
+    plan = plan_of("tencent", put("defaults.settle", 3))
+    members = [member for edition in plan.editions for member in edition.members]
+    assert len(members) == 12  # also of those that are off: they come back
+    for service in (*plan.services, *members):
         pair = (2 * service.port, 2 * service.port + 1)
         assert service.behind == Behind("172.28.84.1", pair, rolling=True)
-        assert service.settle == 2
-    assert plan.active_edition is not None
-    assert all(member.behind is None for member in plan.active_edition.members)
+        assert service.settle == 3
+    without = plan_of("tencent", *RECREATE["tencent"])
+    assert all(member.behind is None for edition in without.editions for member in edition.members)
+
+
+def test_the_running_editions_containers_count_for_an_update_and_others_do_not() -> None:
+    large = put("editions.dao.services.dao-service-1.memory", "300MB")
+    surge = plan_of("tencent", large).surge
+    assert surge is not None
+    assert (surge.name, surge.resources.memory) == ("dao-service-1", 300_000_000)
+    assert plan_of("tencent", put("editions.future.services.future-service-1.memory", "300MB")).surge != surge
+    # 7MB more than the host has for both: that one alone is stopped and started.
+    plan = plan_of("tencent", large)
+    missing = room(plan) - 300_000_000 + 7_000_000
+    full = [large, put("existing.dao-ai.memory", f"{512 + missing // 1_000_000}MB")]
+    assert [one for one in notices_of("tencent", *full) if "beside it" in one] == [
+        "editions.dao.services.dao-service-1.memory: the host lacks 7MB for a second one beside it: "
+        "an update stops it first, and loses requests"
+    ]
+    made = definitions(plan_of("tencent", *full))
+    assert made["service/dao-service-1"]["edge"]["update"] == "recreate"
+    assert made["service/dao-service-2"]["edge"]["update"] == "rolling"
+    # One that is off takes nothing, and has nothing to be told of.
+    off = [*full, put("edition", "future")]
+    assert not [one for one in notices_of("tencent", *off) if "beside it" in one]
 
 
 def test_how_long_a_new_version_must_stay_ready() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from plan.models import EnvironmentPlan
 from plan.render import definitions, host_files
+from plan.settings import Edge
 from tests.plan.stacks import Raw
 from tests.plan.strategies import stack_files
 from tests.plan.test_properties import STACK_NAMES, judged, plan_or_none
@@ -33,7 +34,7 @@ def test_every_service_of_a_server_is_behind_its_edge_or_none_is(stack: str, raw
     event(f"edge: {plan.edge is not None}")
     rolling = plan.runtime == "compose" and raw.get("updates") != "recreate"
     assert (plan.edge is not None) == rolling
-    assert behind(plan) == ([service.name for service in plan.services] if rolling else [])
+    assert behind(plan) == ([service.name for service in plan.running] if rolling else [])
     text = host_files(plan).get("edge/haproxy.cfg", "")
     sections = re.findall(r"^listen (\S+)$", text, re.MULTILINE)
     assert sorted(sections) == sorted([*behind(plan), *(["edge"] if rolling else [])])
@@ -45,14 +46,16 @@ def test_pairs_are_nobody_elses(stack: str, raw: Raw) -> None:
     plan = plan_or_none(stack, raw)
     if plan is None or plan.edge is None:
         return
-    pairs = [port for service in plan.services if service.behind for port in service.behind.ports]
+    members = [member for edition in plan.editions for member in edition.members]
+    pairs = [port for service in (*plan.services, *members) if service.behind for port in service.behind.ports]
+    assert len(pairs) == 2 * (len(plan.services) + len(members))  # also of editions that are off
     assert len(pairs) == len(set(pairs))
     assert all(1024 <= port < EPHEMERAL for port in pairs)
     others = {listener.port for listener in plan.listeners() if not listener.paired}
     assert not others & set(pairs)
     # What docker-compose publishes is what the edge asks, on an address that is no public one.
     text = host_files(plan)
-    for service in plan.services:
+    for service in plan.running:
         assert service.behind is not None
         address, (first, second) = service.behind.address, service.behind.ports
         assert f'- "{address}:{first}-{second}:{service.port}"' in text[plan.host.layout.compose_file]
@@ -71,7 +74,7 @@ def test_room_for_a_second_one_is_no_condition(stack: str, raw: Raw) -> None:
     without = {key: value for key, value in copy.deepcopy(raw).items() if key != "edge"} | {"updates": "recreate"}
     for service in without["services"].values():
         service.pop("tls", None)
-    takes = {"memory": edge.get("memory", "24MB"), "cpus": 0.2, "disk": "50MB"}
+    takes = {"memory": edge.get("memory", f"{Edge().memory}B"), "cpus": Edge().cpus, "disk": f"{Edge().disk}B"}
     without["existing"] = {**without["existing"], "the-edge": {"ports": [40000], **takes}}
     _, found_without = judged(stack, without)
     sums = {problem for problem in found if problem.key.startswith("host.")}
@@ -80,11 +83,11 @@ def test_room_for_a_second_one_is_no_condition(stack: str, raw: Raw) -> None:
     if plan is None:
         return
     told = {notice.key for notice in plan.notices if "a second one beside it" in notice.text}
-    not_rolling = {f"{one.key}.memory" for one in plan.services if one.behind and not one.behind.rolling}
+    not_rolling = {f"{one.key}.memory" for one in plan.running if one.behind and not one.behind.rolling}
     event(f"some fall back: {bool(told)}")
     assert told == not_rolling
     made = definitions(plan)
-    for service in plan.services:
+    for service in plan.running:
         update = made[f"service/{service.name}"]["edge"]["update"]
         assert update == ("recreate" if f"{service.key}.memory" in told else "rolling")
 
@@ -93,7 +96,7 @@ def test_room_for_a_second_one_is_no_condition(stack: str, raw: Raw) -> None:
 def test_what_an_update_needs_is_no_part_of_what_runs(stack: str, raw: Raw, data: st.DataObject) -> None:
     """Less memory on the host changes how services are updated; none of them, nor a file, is another one for it."""
     plan = plan_or_none(stack, raw)
-    if plan is None or plan.edge is None or not plan.services:
+    if plan is None or plan.edge is None or not plan.running:
         return
     least = sum(
         one.resources.memory
