@@ -228,6 +228,17 @@ def test_what_serves_and_what_it_goes_back_to_are_kept_whatever_comes_in_between
     assert runs(fake) == alpha(1)["digest"]
 
 
+def test_updates_that_fail_are_not_kept_for_ever(fake: FakeHost) -> None:
+    fake.up(alpha(1))
+    fake.up(alpha(2))
+    for version in range(3, 12):
+        fake.runtime.sick.add(alpha(version)["digest"])
+        with pytest.raises(HostctlError):
+            fake.up(alpha(version))
+    assert kept(fake) == [1, 2, 7, 8, 9, 10, 11]
+    assert len(list((fake.root / "state/definitions" / ALPHA).iterdir())) == 7
+
+
 @given(st.lists(st.sampled_from(["up", "sick", "repair", "back"]), max_size=25))
 @settings(deadline=None, max_examples=25)
 def test_a_rollback_always_finds_what_served_before(
