@@ -112,7 +112,7 @@ class Batch:
         problems = self._context.runtime.service_problems(definition)
         if problems:
             raise HostctlError("the definition of %s: %s" % (name, "; ".join(problems)))
-        files.require_fitting(self._context, host, "service", name, definition["parts"])
+        files.require_service(self._context, host, definition)
         if name in self._context.runtime.host_programs(host["definition"]):
             raise HostctlError("%s is a program of the host's own" % name)
 
