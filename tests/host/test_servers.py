@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from pathlib import Path
@@ -253,6 +254,7 @@ def test_one_broken_service_among_all_and_the_way_back(tmp_path: Path, tencent: 
     assert server.unchanged()
 
 
+@pytest.mark.skipif(not os.environ.get("SOAK"), reason="takes a minute: `make soak`")
 def test_eighty_milliseconds_away(tmp_path: Path, tencent: LabHost, record_property: pytest.RecordProperty) -> None:
     server = Server(tmp_path, "tencent", tencent)
     with tencent.delayed(80) as port:
