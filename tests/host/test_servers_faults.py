@@ -92,7 +92,7 @@ FAULTS: dict[str, Callable[[LabHost], None]] = {
 
 
 # In every run; the others are their near relations and take half a minute each: SOAK=1 (`make soak`) has them all.
-EVERYDAY = ("ssh sessions killed", "network cut for 20 s", "power cut")
+EVERYDAY = ("ssh sessions killed", "network cut for 20 s", "docker crashed")
 
 
 @pytest.mark.parametrize("fault", FAULTS if SOAK else EVERYDAY)
