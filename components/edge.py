@@ -36,17 +36,8 @@ class Edge(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: EdgeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(self.TYPE, name, None, opts)
-        target = args.target
-        remote.run(
-            f"{name}-up",
-            remote.CommandArgs(
-                target=target,
-                create=remote.observed(target, remote.hostctl(target, "up", name), args.label),
-                stdin=json.dumps(args.definition, ensure_ascii=False, indent=2),
-                delete=remote.removal(target, "down", name),
-            ),
-            pulumi.ResourceOptions(parent=self),
-        )
+        stdin = json.dumps(args.definition, ensure_ascii=False, indent=2)
+        remote.bring_up(name, args.target, stdin, args.label, self)
         self.port = pulumi.Output.from_input(args.edge.port)
         self.metrics = pulumi.Output.from_input(f"http://{LOOPBACK}:{args.edge.port}/metrics")
         self.register_outputs({"port": self.port, "metrics": self.metrics})

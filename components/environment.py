@@ -151,9 +151,7 @@ class Environment(pulumi.ComponentResource):
             return None
         label = self._args.observation.service(EDGE)
         given = EdgeArgs(plan.edge, edge_definition(plan, plan.edge), self._target, label)
-        return Edge(
-            EDGE, given, self._child([*first, *(one for run_as, one in images.items() if run_as == plan.edge.image)])
-        )
+        return Edge(EDGE, given, self._child([*first, images[plan.edge.image]]))
 
     def _database(self, name: str, first: Sequence[pulumi.Resource]) -> ReusedDatabase:
         plan, args = self._plan, self._args

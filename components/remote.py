@@ -134,6 +134,22 @@ def run(name: str, args: CommandArgs, opts: pulumi.ResourceOptions) -> pulumi.Cu
     )
 
 
+def bring_up(
+    name: str, target: Target, stdin: pulumi.Input[str], label: pulumi.Output[str] | None, parent: pulumi.Resource
+) -> None:
+    """`hostctl up NAME` with its definition on stdin, and `down` when it goes."""
+    run(
+        f"{name}-up",
+        CommandArgs(
+            target=target,
+            create=observed(target, hostctl(target, "up", name), label),
+            stdin=stdin,
+            delete=removal(target, "down", name),
+        ),
+        pulumi.ResourceOptions(parent=parent),
+    )
+
+
 def answer(made: pulumi.CustomResource) -> pulumi.Output[str]:
     """What a command said on stdout, once it has run; nothing in a preview of its first time."""
     said: pulumi.Output[str | None] = cast("command.local.Command | command.remote.Command", made).stdout

@@ -48,25 +48,13 @@ class BlockchainService(pulumi.ComponentResource):
     ) -> None:
         super().__init__(type_token, name, None, opts)
         if args.docker is None:
-            self._command(name, args)
+            stdin = args.definition.apply(lambda d: json.dumps(d, ensure_ascii=False, indent=2))
+            remote.bring_up(name, args.target, stdin, args.label, self)
         else:
             self._container(name, args, args.docker)
         self.port = pulumi.Output.from_input(args.service.port)
         self.endpoint = pulumi.Output.from_input(args.url)
         self.register_outputs({"port": self.port, "endpoint": self.endpoint, **(more or {})})
-
-    def _command(self, name: str, args: BlockchainServiceArgs) -> None:
-        target = args.target
-        remote.run(
-            f"{name}-up",
-            remote.CommandArgs(
-                target=target,
-                create=remote.observed(target, remote.hostctl(target, "up", name), args.label),
-                stdin=args.definition.apply(lambda d: json.dumps(d, ensure_ascii=False, indent=2)),
-                delete=remote.removal(target, "down", name),
-            ),
-            pulumi.ResourceOptions(parent=self),
-        )
 
     def _container(self, name: str, args: BlockchainServiceArgs, place: Place) -> None:
         env = args.definition.apply(lambda definition: definition["launch"]["env"])

@@ -16,8 +16,7 @@ from typing import List, Optional
 
 from hostctl import compose_program
 from hostctl.compose_program import PROGRAM
-from hostctl.docker_api import socket_path
-from hostctl.environment import outside_environment
+from hostctl.docker_api import client_environment
 from hostctl.errors import HostctlError
 
 SECONDS = 600.0
@@ -44,23 +43,24 @@ class Compose:
 
     def up(self, file: str, names: List[str]) -> str:
         """Brings exactly these services to what the file says; "" when that went well, else compose's own words."""
-        # v2 counts `depends_on` into what a service is made of, and --no-deps leaves it out: the same command typed
-        # without it would recreate the service (P7). So v2 also looks at the services that these need.
-        alone = [] if compose_program.is_second(self._program()) else ["--no-deps"]
-        return self._call([PROGRAM, "-f", file, "up", "-d", *alone, *names])
+        return self._call([PROGRAM, "-f", file, "up", "-d", *self._alone(), *names])
 
     def beside(self, file: str, name: str) -> str:
         """Makes a second container of a service as the file says now, beside the one that runs; doesn't start it.
 
         Once the other one is removed, `up` finds nothing to change.
         """
-        alone = [] if compose_program.is_second(self._program()) else ["--no-deps"]
-        more = ["--no-start", "--no-recreate", *alone, "--scale", name + "=2"]
+        more = ["--no-start", "--no-recreate", *self._alone(), "--scale", name + "=2"]
         return self._call([PROGRAM, "-f", file, "up", *more, name])
 
     def problem(self, file: str) -> str:
         """Why compose would not read a file of ROOT; "" when it would."""
         return self._call([PROGRAM, "-f", file, "config", "-q"])
+
+    def _alone(self) -> List[str]:
+        # v2 counts `depends_on` into what a service is made of, and --no-deps leaves it out: the same command typed
+        # without it would recreate the service (P7). So v2 also looks at the services that these need.
+        return [] if compose_program.is_second(self._program()) else ["--no-deps"]
 
     def _program(self) -> str:
         path = compose_program.find()
@@ -74,8 +74,7 @@ class Compose:
             process = subprocess.Popen(
                 argv,
                 cwd=str(self._root),
-                # The daemon that hostctl itself asks, whatever Docker's context says.
-                env={**outside_environment(), "DOCKER_HOST": "unix://" + socket_path()},
+                env=client_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -59,14 +59,15 @@ class Containers:
 
     def all(self, name: str) -> List[Seen]:
         """All containers of a service: one that runs and is proven first, then the newest."""
-        found = [self._seen(entry["Id"]) for entry in self._entries(name)]
+        found = [self.one(entry["Id"]) for entry in self._entries(name)]
         seen = [one for one in found if one is not None]
         newest = sorted(seen, key=lambda one: one.created, reverse=True)
         return sorted(newest, key=lambda one: (one.state != "running", not one.proven))
 
     def one(self, container: str) -> Optional[Seen]:
         """One container as it is now; None when it is gone."""
-        return self._seen(container)
+        found = self.api.inspect(container)
+        return None if found is None else seen(found)
 
     def current(self, name: str) -> Optional[Seen]:
         """The container that serves, else the newest."""
@@ -92,24 +93,26 @@ class Containers:
 
     def misnamed(self, name: str) -> str:
         """Whether the container that serves lacks its documented name ("" when it doesn't)."""
-        now = self.current(name)
-        if now is None or now.documented in ("", now.name):
-            return ""
-        return "its container is not called %s" % now.documented
+        now = self._misnamed(name)
+        return "" if now is None else "its container is not called %s" % now.documented
 
     def call(self, name: str) -> None:
         """Gives the container that serves its documented name (E2); it runs on, and compose knows it by its labels.
 
         That it can't have it is no reason to end what serves: `misnamed` tells of it until it has.
         """
-        now = self.current(name)
-        if now is None or now.documented in ("", now.name):
+        now = self._misnamed(name)
+        if now is None:
             return
         try:
             self.aside.make_way(now.documented)
             self.api.post("/containers/%s/rename" % now.id, name=now.documented)
         except HostctlError as error:
             say("warning: the container of %s is called %s: %s" % (name, now.name, error))
+
+    def _misnamed(self, name: str) -> Optional[Seen]:
+        now = self.current(name)
+        return now if now is not None and now.documented not in ("", now.name) else None
 
     def remove(self, targets: Sequence[Target]) -> Dict[str, str]:
         """Stops and removes services' containers, all at once; what went wrong by name."""
@@ -141,10 +144,6 @@ class Containers:
         if name:
             labels[SERVICE] = name
         return [entry for entry in self.api.containers(labels) if service_of(entry["Labels"], self._stack)]
-
-    def _seen(self, container: str) -> Optional[Seen]:
-        found = self.api.inspect(container)
-        return None if found is None else seen(found)
 
     def _remove_one(self, target: Target) -> str:
         try:

@@ -18,8 +18,6 @@ class Known(NamedTuple):
     stack: str
     edge_pids: Set[int]
     """The edge's processes: it has the ports of those behind it, and lets go of one that leaves it."""
-    behind: Set[str]
-    """Services that the edge forwards to now."""
 
 
 def strangers(

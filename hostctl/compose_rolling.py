@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Callable, NamedTuple, Optional, Sequence
 
 from hostctl import health
 from hostctl.compose_command import Compose
 from hostctl.compose_containers import Containers, Seen
 from hostctl.console import say
 from hostctl.edge import Edge
-from hostctl.edge_socket import DRAIN, READY, EdgeSilent
+from hostctl.edge_socket import DRAIN, READY, until
 from hostctl.errors import HostctlError
 from hostctl.forms import Behind, ServiceDefinition
 from hostctl.runtime import FAILED, RESTARTED, Outcome
@@ -27,6 +27,7 @@ EDGE_SECONDS = 10.0
 """The edge looks at a service twice a second."""
 SWAP_SECONDS = 15.0
 READY_SECONDS = 5.0
+_HEALTH = "/health"
 LOG_LINES = 20
 
 Stopped = Callable[[], bool]
@@ -56,18 +57,18 @@ class Rolling:
         found = self._containers.all(name)
         serving = [one for one in found if one.state == "running" and one.proven]
         keep = next((one for one in serving if fresh(one)), serving[0] if serving else None)
-        if keep is None and any(not one.proven for one in found):
+        if keep is None:
             for one in found:  # what is stopped is compose's to start or to make anew
                 if not one.proven:
                     self._containers.delete(one.id)
-        others = [one for one in found if keep is not None and one.id != keep.id]
-        if keep is not None and others:
+        elif len(found) > 1:
             self._open(name, behind, keep)
-            for one in others:
-                say("%s: an update that was interrupted left a second container; it is removed" % name)
-                self._retire(name, behind, one, grace if one.state == "running" else 0.0)
+            for one in found:
+                if one.id != keep.id:
+                    say("%s: an update that was interrupted left a second container; it is removed" % name)
+                    self._retire(name, behind, one, grace if one.state == "running" else 0.0)
         if behind is not None and self._edge.running() is not None:
-            self._quietly(lambda: self._reopen(name, _slot(behind, keep) if keep is not None else None))
+            self._quietly(lambda: self._reopen(name, _slot(behind, keep)))
         return keep
 
     def rolls(self, definition: ServiceDefinition, serving: Optional[Seen]) -> bool:
@@ -117,7 +118,7 @@ class Rolling:
         except HostctlError as error:
             log = self._log(new)
             self._containers.delete(new.id)
-            trouble = self._edge.load(always=True)  # the old one's socket is not at its path any more
+            trouble = self._edge.load(always=True)  # so that a worker of the old one's surely answers from now on
             return Outcome(FAILED, str(error) + ("; " + trouble if trouble else ""), log)
         self._containers.stop(change.serving.id, change.grace_seconds)
         self._containers.delete(change.serving.id)
@@ -145,8 +146,9 @@ class Rolling:
 
         A database that is missing must not keep anybody from changing the service, perhaps for that very reason.
         """
-        port = next(port for port in behind["ports"] if port in change.serving.ports)
-        answer = health.ask("http://%s:%d%s" % (behind["address"], port, behind["ready"]), READY_SECONDS)
+        address = _address(behind, change.serving)
+        assert address is not None  # or it would not roll
+        answer = health.ask(address + behind["ready"], READY_SECONDS)
         if answer.status in (health.HEALTHY, health.UNKNOWN, 0):  # 0: it said nothing of itself
             return behind["ready"]
         say(
@@ -161,10 +163,10 @@ class Rolling:
         since, said = math.inf, "it was never asked"
         while True:
             now = self._running(new)
-            port = next((port for port in behind["ports"] if port in now.ports), None)
-            if port is None:
+            address = _address(behind, now)
+            if address is None:
                 raise HostctlError("it has no port of %s" % " and ".join(map(str, behind["ports"])))
-            answer = health.ask("http://%s:%d%s" % (behind["address"], port, path), 1.0)
+            answer = health.ask(address + path, 1.0)
             spent = time.monotonic() - began
             if answer.status == health.UNKNOWN and path != _HEALTH:
                 path = _HEALTH  # an image that says no more than that it is alive
@@ -194,13 +196,12 @@ class Rolling:
         self._containers.set_proven(new.id, True)
 
     def _await_swap(self, new: Seen, before: int) -> None:
-        end = time.monotonic() + SWAP_SECONDS
-        socket = self._edge.socket
-        while socket.began() in (0, before):
+        def took_over() -> bool:
             self._running(new)
-            if time.monotonic() >= end:
-                raise HostctlError("the new edge did not take over within %g s" % SWAP_SECONDS)
-            time.sleep(POLL_SECONDS)
+            return self._edge.socket.began() not in (0, before)
+
+        if not until(took_over, SWAP_SECONDS):
+            raise HostctlError("the new edge did not take over within %g s" % SWAP_SECONDS)
         self._running(new)
 
     def _running(self, new: Seen) -> Seen:
@@ -213,11 +214,9 @@ class Rolling:
 
     def _give_up(self, name: str, slot: str, new: Seen) -> None:
         """Takes the new one away again; requests that it may have got are finished first."""
-        socket = self._edge.socket
-        self._quietly(lambda: socket.set(name, slot, DRAIN))
-        self._quietly(lambda: socket.wait(name, slot, lambda found: not found.requests, EDGE_SECONDS))
+        self._drain(name, slot, EDGE_SECONDS)
         self._containers.delete(new.id)
-        self._quietly(lambda: socket.empty(name, slot))
+        self._quietly(lambda: self._edge.socket.empty(name, slot))
 
     def _reopen(self, name: str, kept: Optional[str]) -> None:
         """Places that a run that was killed has left closed."""
@@ -236,20 +235,25 @@ class Rolling:
 
     def _retire(self, name: str, behind: Optional[Behind], one: Seen, grace: float) -> None:
         """No new requests, time to finish those under way, the end."""
-        slot, socket = _slot(behind, one), self._edge.socket
+        slot = _slot(behind, one)
         if slot is not None:
-            self._quietly(lambda: socket.set(name, slot, DRAIN))
-            self._quietly(lambda: socket.wait(name, slot, lambda found: not found.requests, grace))
+            self._drain(name, slot, grace)
         self._containers.stop(one.id, grace)
         self._containers.delete(one.id)
         if slot is not None:
-            self._quietly(lambda: socket.empty(name, slot))
+            self._quietly(lambda: self._edge.socket.empty(name, slot))
+
+    def _drain(self, name: str, slot: str, seconds: float) -> None:
+        """No new requests, and time for those under way."""
+        socket = self._edge.socket
+        self._quietly(lambda: socket.set(name, slot, DRAIN))
+        self._quietly(lambda: socket.wait(name, slot, lambda found: not found.requests, seconds))
 
     def _quietly(self, act: Callable[[], object]) -> None:
         """An edge that doesn't answer, or has no such place, gives nobody requests either."""
         try:
             act()
-        except (EdgeSilent, HostctlError) as error:
+        except HostctlError as error:
             say("warning: %s" % error)
 
     def _log(self, one: Seen) -> Sequence[str]:
@@ -259,13 +263,14 @@ class Rolling:
             return ["its log can't be read: %s" % error]
 
 
-_HEALTH = "/health"
-
-
-def _slot(behind: Optional[Behind], one: Seen) -> Optional[str]:
+def _slot(behind: Optional[Behind], one: Optional[Seen]) -> Optional[str]:
     """Which of the service's places a container has; None when it has none."""
-    if behind is None:
+    if behind is None or one is None:
         return None
-    places: Dict[int, str] = dict(zip(behind["ports"], SLOTS))
-    found: List[str] = [place for port, place in places.items() if port in one.ports]
-    return found[0] if found else None
+    return next((place for port, place in zip(behind["ports"], SLOTS) if port in one.ports), None)
+
+
+def _address(behind: Behind, one: Seen) -> Optional[str]:
+    """Where a container itself answers, past the edge; None when it has no port of the service's."""
+    port = next((port for port in behind["ports"] if port in one.ports), None)
+    return None if port is None else "http://%s:%d" % (behind["address"], port)

@@ -308,8 +308,7 @@ class ComposeRuntime:
 
     def strangers(self, wanted: Mapping[str, ServiceDefinition], leaving: Sequence[str]) -> Dict[str, List[str]]:
         """Who holds a port that a service wants: another container, or a process of the host."""
-        edge = self._edge()
-        known = compose_ports.Known(self._stack(), edge.pids(), edge.services())
+        known = compose_ports.Known(self._stack(), self._edge().pids())
         return compose_ports.strangers(wanted, leaving, self._api.containers(), known, self._spec()["file"])
 
     def differs(self, name: str, digest: str, process: Process) -> str:

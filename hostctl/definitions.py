@@ -85,14 +85,7 @@ _service_form = schema.record(
         "files": file_definition.check,
     },
 )
-
-
-def _service(value: Any, where: str, problems: List[str]) -> None:
-    found: List[str] = []
-    _service_form(value, where, found)
-    problems.extend(found or edge_definition.problems(value))
-
-
+_service = schema.then(_service_form, edge_definition.check)
 _host = schema.record(
     {
         **_common,

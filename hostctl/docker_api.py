@@ -13,6 +13,7 @@ import socket
 from typing import Any, Dict, List, Mapping, Optional
 from urllib.parse import quote, urlencode
 
+from hostctl.environment import outside_environment
 from hostctl.errors import HostctlError
 
 SOCKET = "/var/run/docker.sock"
@@ -108,6 +109,11 @@ class DockerApi:
         if answer.status >= 400:
             raise DockerRefused(answer.status, "Docker: %s" % _message(data, answer.reason))
         return data
+
+
+def client_environment() -> Dict[str, str]:
+    """For Docker's own clients: the daemon that hostctl itself asks, whatever Docker's context says."""
+    return {**outside_environment(), "DOCKER_HOST": "unix://" + socket_path()}
 
 
 def socket_path() -> str:

@@ -11,13 +11,12 @@ import re
 import subprocess
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Set
+from typing import Dict, List, NamedTuple, Optional, Set
 
 from hostctl import compose_files
 from hostctl.compose_containers import Containers, Seen
-from hostctl.docker_api import DockerApi, DockerRefused, socket_path
-from hostctl.edge_socket import POLL_SECONDS, EdgeSocket
-from hostctl.environment import outside_environment
+from hostctl.docker_api import DockerApi, DockerRefused, client_environment
+from hostctl.edge_socket import EdgeSocket, until
 from hostctl.forms import ServiceDefinition
 from hostctl.layout import Layout, read_json, read_text, write_json
 
@@ -92,7 +91,7 @@ class Edge:
                 input=text.encode(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**outside_environment(), "DOCKER_HOST": "unix://" + socket_path()},
+                env=client_environment(),
                 timeout=CHECK_SECONDS,
                 check=False,
             )
@@ -109,7 +108,7 @@ class Edge:
     def await_started(self) -> str:
         """Waits for a container that was just started with the file in place; "" or what is wrong."""
         text = self._digest()
-        if not _until(lambda: self.socket.worker() != 0, START_SECONDS):
+        if not until(lambda: self.socket.worker() != 0, START_SECONDS):
             return "it does not answer on its socket"
         now = self.running()
         if now is None:
@@ -124,9 +123,9 @@ class Edge:
             return ""
         noted = self._noted()
         # A start by Docker itself reads the file that is there: only an older one of the same start is stale.
-        if noted is not None and noted.container == now.id and noted.started == now.started:
-            return "" if noted.text == self._digest() else "it has not loaded %s as it is now" % FILE
-        return ""
+        same_start = noted is not None and (noted.container, noted.started) == (now.id, now.started)
+        stale = same_start and noted != Loaded(now.id, now.started, self._digest())
+        return "it has not loaded %s as it is now" % FILE if stale else ""
 
     def load(self, always: bool = False) -> str:
         """Has it take the file as it is now, unless it has; "" or why it did not: the former one is in force then."""
@@ -136,12 +135,12 @@ class Edge:
         wanted = Loaded(now.id, now.started, self._digest())
         if self._noted() == wanted and not always:
             return ""
-        if not _until(lambda: self.socket.worker() != 0, START_SECONDS):
+        if not until(lambda: self.socket.worker() != 0, START_SECONDS):
             return "the edge does not answer on its socket"
-        _until(lambda: len(self.pids()) <= MOST_PROCESSES, CALM_SECONDS)
+        until(lambda: len(self.pids()) <= MOST_PROCESSES, CALM_SECONDS)
         before, since = self.socket.worker(), int(time.time())
         self._api.post("/containers/%s/kill" % now.id, signal="SIGUSR2")
-        if not _until(lambda: self.socket.worker() not in (0, before), RELOAD_SECONDS):
+        if not until(lambda: self.socket.worker() not in (0, before), RELOAD_SECONDS):
             said = reason_of(self._api.logs(now.id, 20, since))
             return "the edge did not take its new configuration: %s" % (said or "it says nothing")
         self._note(wanted)
@@ -189,12 +188,3 @@ def _mount(block: str) -> List[str]:
         if volume.endswith(_CERTIFICATES):
             return ["--volume", volume.replace("$$", "$")]
     return []
-
-
-def _until(true: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() >= end:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True

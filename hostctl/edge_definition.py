@@ -40,9 +40,8 @@ proxy = schema.optional(
 """The key `proxy`."""
 
 
-def problems(definition: Mapping[str, Any]) -> List[str]:
-    """What does not fit together in a service's definition whose every key is sound by itself."""
-    found: List[str] = []
+def check(definition: Mapping[str, Any], where: str, found: List[str]) -> None:
+    """Adds what does not fit together in a service's definition whose every key is sound by itself."""
     edge = cast("Optional[Behind]", definition.get("edge"))
     if edge:
         found += _behind_problems(edge, definition["ports"])
@@ -53,7 +52,6 @@ def problems(definition: Mapping[str, Any]) -> List[str]:
         found.append("edge and proxy can't both be there: the edge is not behind itself")
     if (edge or proxy) and not definition["launch"].get("image"):
         found.append("%s needs a container: launch.image is missing" % ("edge" if edge else "proxy"))
-    return found
 
 
 def _behind_problems(edge: Behind, ports: List[int]) -> List[str]:

@@ -102,11 +102,19 @@ class EdgeSocket:
 
     def wait(self, service: str, name: str, wanted: Callable[[Slot], bool], seconds: float) -> bool:
         """Waits until a slot is as wanted; False when time is up."""
-        end = time.monotonic() + seconds
-        while True:
+
+        def is_so() -> bool:
             slot = self.slot(service, name)
-            if slot is not None and wanted(slot):
-                return True
-            if time.monotonic() >= end:
-                return False
-            time.sleep(POLL_SECONDS)
+            return slot is not None and wanted(slot)
+
+        return until(is_so, seconds)
+
+
+def until(true: Callable[[], bool], seconds: float) -> bool:
+    """Waits until something is true of the edge; False when time is up."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

@@ -18,13 +18,7 @@ name = schema.text(FILE_OR_IN_FOLDER, "a file's name has at most one folder in i
 """A file that a part is for."""
 
 
-def check(value: Any, where: str, problems: List[str]) -> None:
-    """Adds what is wrong with such a key: a form, a name that is ours, a file where another one needs a folder."""
-    found: List[str] = []
-    _form(value, where, found)
-    problems.extend(found)
-    if found:
-        return
+def _names(value: Any, where: str, problems: List[str]) -> None:
     files = cast("Dict[str, Any]", value)
     for file in sorted(files):
         folder = file.split("/")[0]
@@ -41,7 +35,8 @@ def in_the_way(files: Iterable[str]) -> List[str]:
     return sorted(names & {name.split("/")[0] for name in names if "/" in name})
 
 
-_form = schema.mapping(
-    name,
-    schema.record({"mode": schema.text(MODE, "a mode is 4 octal digits such as 0644")}),
+check = schema.then(
+    schema.mapping(name, schema.record({"mode": schema.text(MODE, "a mode is 4 octal digits such as 0644")})),
+    _names,
 )
+"""Adds what is wrong with such a key: a form, a name that is ours, a file where another one needs a folder."""

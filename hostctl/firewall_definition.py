@@ -28,13 +28,7 @@ class Firewall(TypedDict):
     ports: List[FirewallPort]
 
 
-def check(value: Any, where: str, problems: List[str]) -> None:
-    """Adds what is wrong with such a key: a form, a port twice, SSH's port among the ports."""
-    found: List[str] = []
-    _form(value, where, found)
-    problems.extend(found)
-    if found:
-        return
+def _ports_once(value: Any, where: str, problems: List[str]) -> None:
     firewall = cast(Firewall, value)
     seen = {firewall["ssh_port"]: "SSH's, which is never closed"}
     for index, entry in enumerate(firewall["ports"]):
@@ -54,25 +48,27 @@ def _cidr(value: Any, where: str, problems: List[str]) -> None:
         problems.append("%s is %r: %s" % (where, value, rule))
 
 
-def _ipv4_network(value: Any, where: str, problems: List[str]) -> None:
-    before = len(problems)
-    _cidr(value, where, problems)
-    if len(problems) == before and ":" in value:
+def _ipv4(value: Any, where: str, problems: List[str]) -> None:
+    if ":" in value:
         problems.append("%s is %r: the services' network is one of IPv4" % (where, value))
 
 
-_form = schema.record(
-    {
-        "ssh_port": schema.whole(1, 65535),
-        "network": _ipv4_network,
-        "ports": schema.listing(
-            schema.record(
-                {
-                    "port": schema.whole(1, 65535),
-                    "owner": schema.text(OWNER, "names are a-z, 0-9 and -, and start with a letter or digit"),
-                    "open_to": schema.listing(_cidr),
-                }
-            )
-        ),
-    }
+check = schema.then(
+    schema.record(
+        {
+            "ssh_port": schema.whole(1, 65535),
+            "network": schema.then(_cidr, _ipv4),
+            "ports": schema.listing(
+                schema.record(
+                    {
+                        "port": schema.whole(1, 65535),
+                        "owner": schema.text(OWNER, "names are a-z, 0-9 and -, and start with a letter or digit"),
+                        "open_to": schema.listing(_cidr),
+                    }
+                )
+            ),
+        }
+    ),
+    _ports_once,
 )
+"""Adds what is wrong with such a key: a form, a port twice, SSH's port among the ports."""

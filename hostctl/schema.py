@@ -74,6 +74,18 @@ def optional(item: Check) -> Check:
     return check
 
 
+def then(form: Check, further: Check) -> Check:
+    """What is of a form, and only that, is looked at further: `further` may rely on the form."""
+
+    def check(value: Any, where: str, problems: List[str]) -> None:
+        before = len(problems)
+        form(value, where, problems)
+        if len(problems) == before:
+            further(value, where, problems)
+
+    return check
+
+
 def listing(item: Check, least: int = 0, most: Optional[int] = None) -> Check:
     """A list of one kind of thing."""
 

@@ -44,7 +44,9 @@ def build_plan(
     """
     enabled = _enabled(settings)
     images = images_plan(settings, stand_in_image, edge_image)
-    services = [_service(stack, name, given, settings, images) for name, given in enabled]
+    host = _host(stack, settings.host)
+    gateway = gateway_of(host.subnet) if has_edge(settings) else None
+    services = [_service(stack, name, given, settings, images, gateway) for name, given in enabled]
     plan = EnvironmentPlan(
         name=stack,
         mode=settings.mode,
@@ -52,17 +54,16 @@ def build_plan(
         runtime=settings.runtime,
         range=settings.range,
         monthly_cost_yuan=settings.monthly_cost_yuan,
-        host=_host(stack, settings.host),
+        host=host,
         services=tuple(in_dependency_order(services)),
         databases=tuple(_database(name, given, settings) for name, given in settings.databases.items()),
         existing=tuple(_existing(name, given, settings) for name, given in settings.existing.items()),
-        editions=tuple(_edition(stack, name, settings, images) for name in settings.editions),
+        editions=tuple(_edition(name, settings, images, gateway) for name in settings.editions),
         edition=settings.edition,
         allow_stand_in=settings.allow_stand_in,
         own_services=frozenset(name for name, given in settings.services.items() if given.own),
         services_off=frozenset(settings.services) - {name for name, _ in enabled},
         images=images,
-        updates=settings.updates,
         edge=edge_plan(settings, images),
         said=said(settings),
         secret_names=tuple(settings.secrets),
@@ -115,7 +116,7 @@ def _host(stack: str, given: Host) -> HostPlan:
         user=given.user,
         ssh_port=given.ssh_port,
         host_key=given.host_key,
-        subnet=_subnet(stack, given),
+        subnet=given.subnet or _SUBNET.format(octet={"local": 83, "tencent": 84, "alibaba": 85}.get(stack, 86)),
         capacity=Resources(given.cpus, given.memory, given.disk),
         reserve=_resources(given.reserve),
         install_docker=given.install_docker,
@@ -128,19 +129,13 @@ def _host(stack: str, given: Host) -> HostPlan:
     )
 
 
-def _subnet(stack: str, given: Host) -> str:
-    return given.subnet or _SUBNET.format(octet={"local": 83, "tencent": 84, "alibaba": 85}.get(stack, 86))
-
-
-def _needs(stack: str, names: tuple[str, ...], settings: Settings) -> tuple[Need, ...]:
+def _needs(names: tuple[str, ...], settings: Settings, gateway: str | None) -> tuple[Need, ...]:
     found: list[Need] = []
     for name in names:
         given = settings.services.get(name)
         port = given.port if given else 0
         # In one network of containers a service answers by its name, also one that isn't ready: not behind an edge.
-        host = name if settings.runtime != "process" else LOOPBACK
-        if has_edge(settings):
-            host = gateway_of(_subnet(stack, settings.host))
+        host = gateway or (name if settings.runtime != "process" else LOOPBACK)
         found.append(Need(name, port, f"http://{host}:{port}"))
     return tuple(found)
 
@@ -153,7 +148,9 @@ def _runs(given: Service, settings: Settings) -> Runs:
     return "folder" if given.folder else "stand-in"
 
 
-def _service(stack: str, name: str, given: Service, settings: Settings, images: ImagesPlan) -> ServicePlan:
+def _service(
+    stack: str, name: str, given: Service, settings: Settings, images: ImagesPlan, gateway: str | None
+) -> ServicePlan:
     known = catalog.SERVICES.get(name)
     default_needs = known.needs if known else ()
     default_databases = known.databases if known else ()
@@ -166,7 +163,7 @@ def _service(stack: str, name: str, given: Service, settings: Settings, images: 
         port=given.port,
         public=public,
         open_to=_open_to(given, public),
-        needs=_needs(stack, default_needs if given.needs is None else given.needs, settings),
+        needs=_needs(default_needs if given.needs is None else given.needs, settings, gateway),
         databases=default_databases if given.databases is None else given.databases,
         chains=given.chains if given.chains is not None else bool(known and known.chains),
         resources=_limits(given, settings.defaults),
@@ -184,7 +181,7 @@ def _service(stack: str, name: str, given: Service, settings: Settings, images: 
         reload_given=given.reload is not None,
         health_timeout=given.health_timeout,
         stop_grace=given.stop_grace,
-        behind=behind(given.port, _subnet(stack, settings.host), settings),
+        behind=behind(given.port, gateway),
         settle=settings.defaults.settle if given.settle is None else given.settle,
         tls=given.tls,
     )
@@ -197,27 +194,27 @@ def _open_to(given: Placement, public: bool) -> tuple[str, ...]:
     return ("0.0.0.0/0",) if public else ()
 
 
-def _edition(stack: str, name: catalog.EditionName, settings: Settings, images: ImagesPlan) -> EditionPlan:
+def _edition(name: catalog.EditionName, settings: Settings, images: ImagesPlan, gateway: str | None) -> EditionPlan:
     shared_name = catalog.shared_service(name)
     members = {
-        member: _edition_service(stack, name, member, given, settings, images)
+        member: _edition_service(name, member, given, settings, images, gateway)
         for member, given in settings.editions[name].services.items()
     }
     shared = members.pop(shared_name, None)
     if shared is None:
         # An edition without its shared service is a problem that `checks` names; the plan stays whole.
         nowhere = EditionService.model_construct(port=0)
-        shared = _edition_service(stack, name, shared_name, nowhere, settings, images)
+        shared = _edition_service(name, shared_name, nowhere, settings, images, gateway)
     return EditionPlan(name, tuple(members.values()), shared)
 
 
 def _edition_service(
-    stack: str,
     edition: catalog.EditionName,
     name: str,
     given: EditionService,
     settings: Settings,
     images: ImagesPlan,
+    gateway: str | None,
 ) -> ServicePlan:
     public = True if given.public is None else given.public
     shared = name == catalog.shared_service(edition)
@@ -247,7 +244,7 @@ def _edition_service(
         stop_grace=10,
         edition=edition,
         shared=shared,
-        behind=behind(given.port, _subnet(stack, settings.host), settings),
+        behind=behind(given.port, gateway),
         settle=settings.defaults.settle,
     )
 

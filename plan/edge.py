@@ -6,8 +6,7 @@ import dataclasses
 
 from plan.catalog import EDGE_GROUP, SUB_RANGES
 from plan.images import run_as, source_of
-from plan.models import Behind, EdgePlan, EnvironmentPlan, ImagesPlan, Resources, ServicePlan
-from plan.network import gateway_of
+from plan.models import Behind, EdgePlan, EnvironmentPlan, ImagesPlan, Resources, ServicePlan, pair_of
 from plan.settings import Settings
 from plan.sums import room
 
@@ -37,9 +36,9 @@ def edge_plan(settings: Settings, images: ImagesPlan) -> EdgePlan | None:
     )
 
 
-def behind(port: int, subnet: str, settings: Settings) -> Behind | None:
-    """Where the edge finds a service of this port; None where it publishes the port itself."""
-    return Behind(gateway_of(subnet), (2 * port, 2 * port + 1), rolling=True) if has_edge(settings) else None
+def behind(port: int, gateway: str | None) -> Behind | None:
+    """Where the edge finds a service of this port; None where there is no edge, and so no gateway to it."""
+    return None if gateway is None else Behind(gateway, pair_of(port), rolling=True)
 
 
 def said(settings: Settings) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from plan.catalog import EDGE, EDGE_IMAGE, STAND_IN_IMAGE, Chain, EditionName, Group, Kind, Mode, Runtime, Updates
+from plan.catalog import EDGE, EDGE_IMAGE, STAND_IN_IMAGE, Chain, EditionName, Group, Kind, Mode, Runtime
 from plan.problems import Notice
 from plan.semantic import PortRange, repository
 
@@ -19,6 +19,13 @@ PAIRED = PortRange(512, 16383)
 """Ports that a service behind the edge may have: twice as much is free for all, and no connection's own."""
 ACME_PORT = 80
 """Where ACME's http-01 asks."""
+
+
+def pair_of(port: int) -> tuple[int, int]:
+    """The two ports on which the edge finds a service of this one."""
+    return 2 * port, 2 * port + 1
+
+
 ADMIN_SECRET = "-admin"
 """What the name of an admin's secret ends with, behind its database's."""
 SSHD = "sshd"
@@ -300,8 +307,6 @@ class EnvironmentPlan:
     services_off: frozenset[str] = frozenset()
     """Services of the stack file that belong to a group which is off (D10)."""
     images: ImagesPlan = ImagesPlan()
-    updates: Updates = "recreate"
-    """As the stack file says, whether or not its runtime knows any."""
     edge: EdgePlan | None = None
     """None where services publish their own ports."""
     said: frozenset[str] = frozenset()
@@ -322,11 +327,15 @@ class EnvironmentPlan:
         return self.services + (active.members if active else ())
 
     @property
-    def placed(self) -> tuple[ServicePlan, ...]:
-        """Every service that has its place on the host, also those of editions that are off: they come back."""
+    def members(self) -> tuple[ServicePlan, ...]:
+        """Every edition's services, also of those that are off: they come back."""
         # One without a port is missing from the stack file: a problem of its own.
-        members = tuple(member for edition in self.editions for member in edition.members if member.port)
-        return self.services + members
+        return tuple(member for edition in self.editions for member in edition.members if member.port)
+
+    @property
+    def placed(self) -> tuple[ServicePlan, ...]:
+        """Every service that has its place on the host, whether or not its edition runs."""
+        return self.services + self.members
 
     @property
     def surge(self) -> ServicePlan | None:
@@ -356,7 +365,7 @@ class EnvironmentPlan:
                 owner = f"the debugger of {service.name}"
                 yield Listener(service.debug_port, owner, f"{service.key}.debug_port", True)
         yield from self._edge_listeners()
-        for member in self.placed[len(self.services) :]:
+        for member in self.members:
             yield Listener(member.port, member.name, f"{member.key}.port", True)
         for database in self.databases:
             if database.local:

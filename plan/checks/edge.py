@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plan.models import EnvironmentPlan, ServicePlan
+from plan.models import EdgePlan, EnvironmentPlan, ServicePlan
 from plan.problems import Notice, Problem
 
 
@@ -18,7 +18,7 @@ def problems(plan: EnvironmentPlan) -> Iterator[Problem]:
         yield Problem("edge.image_from", wrong, "add image, or drop this")
     for service in plan.services:
         if service.tls is not None:
-            yield from _tls(plan, service)
+            yield from _tls(plan.edge, service)
 
 
 def _without_an_edge(plan: EnvironmentPlan) -> Iterator[Problem]:
@@ -36,8 +36,8 @@ def _without_an_edge(plan: EnvironmentPlan) -> Iterator[Problem]:
             yield Problem(f"{service.key}.tls", wrong, right)
 
 
-def _tls(plan: EnvironmentPlan, service: ServicePlan) -> Iterator[Problem]:
-    if plan.edge is not None and plan.edge.certificates is None:
+def _tls(edge: EdgePlan, service: ServicePlan) -> Iterator[Problem]:
+    if edge.certificates is None:
         wrong = "the edge has no certificate to answer with"
         yield Problem(f"{service.key}.tls", wrong, "add edge.certificates: the server's folder with the PEM files")
     if not service.public:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from plan import catalog
-from plan.models import PAIRED, EnvironmentPlan, Listener, ServicePlan
+from plan.models import PAIRED, EnvironmentPlan, Listener, ServicePlan, pair_of
 from plan.semantic import HIGHEST_PORT, PortRange
 
 LOWEST_UNPRIVILEGED = 1024
@@ -132,7 +132,7 @@ class FreePorts:
         for port in range(max(candidates.first, first), min(candidates.last, whole.last) + 1):
             # An edition owns its range, whatever else the documents reserve there (D15).
             owner = None if service.edition else reserved_for(port, service, set())
-            behind = (2 * port, 2 * port + 1) if service.behind is not None else ()
+            behind = pair_of(port) if service.behind is not None else ()
             if behind and (port not in PAIRED or any(not self._free(one) for one in behind)):
                 continue
             if port not in self._given and owner is None and not (empty and port in empty):

@@ -172,3 +172,14 @@ def alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     return True
+
+
+def converged(base: Path, *label: str) -> Iterator[Laptop]:
+    """For a fixture: a laptop whose host has converged, adopting a label where one is given; nothing of it is left."""
+    made = Laptop(base).make()
+    try:
+        made.host(*label)
+        yield made
+    finally:
+        made.clean_up()
+    assert list(made.leftovers()) == []

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.laptop import SUPERVISORD, Laptop, alive, ask, free_ports, wait_for
+from tests.host.laptop import SUPERVISORD, Laptop, alive, ask, converged, free_ports, wait_for
 from tests.hostctl import samples
 
 pytestmark = pytest.mark.host
@@ -26,13 +26,7 @@ KILLS = 100 if os.environ.get("SOAK") else 12
 
 @pytest.fixture
 def laptop(tmp_path: Path) -> Iterator[Laptop]:
-    made = Laptop(tmp_path).make()
-    try:
-        made.host()
-        yield made
-    finally:
-        made.clean_up()
-    assert list(made.leftovers()) == []
+    yield from converged(tmp_path)
 
 
 @pytest.mark.timeout(1200 if os.environ.get("SOAK") else 240)

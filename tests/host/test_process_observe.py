@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.laptop import REPOSITORY, SUPERVISORD, Laptop, free_ports, wait_for
+from tests.host.laptop import REPOSITORY, SUPERVISORD, Laptop, converged, free_ports, wait_for
 from tests.hostctl import samples
 
 pytestmark = pytest.mark.host
@@ -22,13 +22,7 @@ IDENTITY, GOVERNANCE = "identity-service", "governance-service"
 
 @pytest.fixture
 def laptop(tmp_path: Path) -> Iterator[Laptop]:
-    made = Laptop(tmp_path).make()
-    try:
-        made.host("")
-        yield made
-    finally:
-        made.clean_up()
-    assert list(made.leftovers()) == []
+    yield from converged(tmp_path, "")
 
 
 @pytest.fixture

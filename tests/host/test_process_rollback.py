@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.laptop import TINY, Laptop, alive, ask, free_ports, wait_for
+from tests.host.laptop import TINY, Laptop, alive, ask, converged, free_ports, wait_for
 
 pytestmark = pytest.mark.host
 
@@ -21,13 +21,7 @@ IDENTITY, GOVERNANCE = "identity-service", "governance-service"
 
 @pytest.fixture
 def laptop(tmp_path: Path) -> Iterator[Laptop]:
-    made = Laptop(tmp_path).make()
-    try:
-        made.host("")
-        yield made
-    finally:
-        made.clean_up()
-    assert list(made.leftovers()) == []
+    yield from converged(tmp_path, "")
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ import pytest
 
 from hostctl import (
     cli,
+    compose_program,
     context,
     files,
+    firewall,
     generations,
     health,
     host,
@@ -269,3 +271,12 @@ class FakeHost:
             return real(*words, **options)
 
         return act
+
+
+def removable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    """A converged host that may be removed as a whole: nothing of this machine's own goes with it."""
+    monkeypatch.setattr(firewall, "remove", lambda layout: [])
+    monkeypatch.setattr(compose_program, "SHIM", str(folder / "no-shim"))
+    made = FakeHost(folder / "root", monkeypatch)
+    made.host()
+    return made

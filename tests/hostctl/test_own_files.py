@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostctl import compose_program, files, firewall, host
+from hostctl import files, host
 from hostctl.definitions import parse_host
 from hostctl.errors import BadInput, HostctlError
 from hostctl.layout import Layout, write_json
 from hostctl.observe import observe
 from tests.hostctl import samples
-from tests.hostctl.fake import FakeHost
+from tests.hostctl.fake import FakeHost, removable
 from tests.hostctl.test_transaction import ALPHA, alpha, beta, made
 
 EDGE, FILE = "edge", "edge/haproxy.cfg"
@@ -28,11 +28,7 @@ ASKED: Any = {"databases": {}, "secrets": {}, "containers": []}
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    monkeypatch.setattr(firewall, "remove", lambda layout: [])
-    monkeypatch.setattr(compose_program, "SHIM", str(tmp_path / "no-shim"))
-    made = FakeHost(tmp_path / "root", monkeypatch)
-    made.host()
-    return made
+    return removable(tmp_path, monkeypatch)
 
 
 def edge(version: int = 1, file: str = FILE, mode: str = "0644", **changes: Any) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from hostctl import compose_program, firewall, host
+from hostctl import compose_program, host
 from hostctl.context import Context
 from hostctl.definitions import parse_host, parse_observe
 from hostctl.layout import Layout, read_json, write_json
 from hostctl.observe import observe
 from tests.hostctl import samples
-from tests.hostctl.fake import FakeHost, FakeRuntime
+from tests.hostctl.fake import FakeHost, FakeRuntime, removable
 
 NAME = "identity-service"
 SINCE = {
@@ -26,11 +26,7 @@ SINCE = {
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    monkeypatch.setattr(firewall, "remove", lambda layout: [])
-    monkeypatch.setattr(compose_program, "SHIM", str(tmp_path / "no-shim"))
-    made = FakeHost(tmp_path / "root", monkeypatch)
-    made.host()
-    return made
+    return removable(tmp_path, monkeypatch)
 
 
 def up(fake: FakeHost) -> Any:

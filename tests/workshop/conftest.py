@@ -125,3 +125,14 @@ def installed(project: Project) -> Project:
     (project.folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
     project.run("tools/bootstrap.sh", "dev")
     return project
+
+
+@pytest.fixture
+def real(project: Project) -> Project:
+    """The real rooms and stack files beside the tools."""
+    shutil.rmtree(project.folder / "standalone")
+    for name in ("plan", "hostctl", "standalone", "components", ".venv"):
+        (project.folder / name).symlink_to(REAL / name)
+    for path in REAL.glob("Pulumi*.yaml"):
+        shutil.copy(path, project.folder / path.name)
+    return project

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,24 +12,19 @@ from pathlib import Path
 import pytest
 
 from standalone.crypto import Keyring
-from tests.workshop.conftest import REAL, Project
+from tests.workshop.conftest import Project
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
 
 @pytest.fixture
-def real(project: Project) -> Project:
-    """The real rooms and stack files beside the tools; ports that are free here."""
-    shutil.rmtree(project.folder / "standalone")
-    for name in ("plan", "hostctl", "standalone", "components", ".venv"):
-        (project.folder / name).symlink_to(REAL / name)
-    for path in REAL.glob("Pulumi*.yaml"):
-        shutil.copy(path, project.folder / path.name)
-    text = (project.folder / "Pulumi.local.yaml").read_text()
+def real(real: Project) -> Project:
+    """With ports that are free here."""
+    text = (real.folder / "Pulumi.local.yaml").read_text()
     for port in (8301, 8302, 8303, 8304, 8311, 8312):
         text = text.replace(f"port: {port}", f"port: {free_port()}")
-    (project.folder / "Pulumi.local.yaml").write_text(text.replace("range: 8300-8399", "range: 1024-65535"))
-    return project
+    (real.folder / "Pulumi.local.yaml").write_text(text.replace("range: 8300-8399", "range: 1024-65535"))
+    return real
 
 
 def free_port() -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workshop.conftest import REAL, Project
+from tests.workshop.conftest import Project
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 ANSWER = '{"name": "identity-service", "outcome": "rolled back", "generation": 4}'
@@ -42,17 +42,6 @@ os.execv("/bin/sh", ["sh", "-c", sys.argv[-1].replace({root!r}, {there!r})])
 """
 """What sshd does with the command's text; the server's folder is one of this machine."""
 ROOT = "/opt/blockchain-services"
-
-
-@pytest.fixture
-def real(project: Project) -> Project:
-    """The real rooms and stack files beside the tools."""
-    shutil.rmtree(project.folder / "standalone")
-    for name in ("plan", "hostctl", "standalone", "components", ".venv"):
-        (project.folder / name).symlink_to(REAL / name)
-    for path in REAL.glob("Pulumi*.yaml"):
-        shutil.copy(path, project.folder / path.name)
-    return project
 
 
 @pytest.fixture
