@@ -153,7 +153,7 @@ def ask(port: int) -> dict[str, Any]:
         return json.loads(answer.read())
 
 
-def wait_for(what: Callable[[], Any], seconds: float = DEADLINE) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = DEADLINE, every: float = 0.05) -> Any:
     """Until it is true, with a deadline."""
     end = time.monotonic() + seconds
     while True:
@@ -161,7 +161,7 @@ def wait_for(what: Callable[[], Any], seconds: float = DEADLINE) -> Any:
         if found:
             return found
         assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 def alive(pid: int) -> bool:
