@@ -58,7 +58,7 @@ class Load:
 class Ids:
     """Which ids a service's POSTs had: each load has its own, so that each can be judged alone."""
 
-    EACH = 60_000
+    EACH = 1_000_000
 
     def __init__(self, host: LabHost, service: str) -> None:
         self.host, self.service = host, service
