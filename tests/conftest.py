@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,3 +25,19 @@ def _without_the_callers_settings() -> None:
         os.environ.pop(name, None)
     # Without bytecode every program that a test starts takes a second more.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.fixture(autouse=True)
+def _the_umask_stays() -> Iterator[None]:
+    """What a test would change for all that come after it in this process: files that other users could not read."""
+    before = _umask()
+    yield
+    assert _umask() == before, "this test, or what it runs, has changed the umask of the whole process"
+
+
+def _umask() -> str:
+    """Where the system tells it; to ask Python is to change it for a moment."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return ""
+    return next((line for line in status.read_text().splitlines() if line.startswith("Umask:")), "")

@@ -160,7 +160,10 @@ def test_what_can_not_be_asked(fake: FakeHost) -> None:
     fake.assert_sound()
 
 
-def test_on_a_host_that_never_converged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_on_a_host_that_never_converged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.umask", lambda _: 0o022)  # it is of the whole process, which is ours here
     assert cli.main(["--root", str(tmp_path / "none"), "rollback", ALPHA]) == 2
     assert cli.main(["--root", str(tmp_path / "none"), "generations", ALPHA]) == 2
     assert "is no service of this host" in capsys.readouterr().err
