@@ -279,8 +279,8 @@ def wanted_generation(record: Record) -> Optional[int]:
     return None if pending["phase"] == REMOVING else pending["generation"]
 
 
-def busy(record: Optional[Record], besides: str = "") -> bool:
-    """Whether a living run (other than the request `besides`) is changing this service."""
+def busy(record: Optional[Record], besides: Optional[str] = None) -> bool:
+    """Whether a living run (other than the request `besides`) is changing this service, or putting it back."""
     pending = record["pending"] if record else None
     return pending is not None and pending["request"] != besides and alive(pending["owner"])
 

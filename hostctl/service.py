@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from hostctl import audit, files, recovery, registry, transaction
 from hostctl.console import say
@@ -16,8 +16,10 @@ from hostctl.launchable import launch_problem
 from hostctl.lock import POLL_SECONDS, Patience
 from hostctl.queue import Request, Result, new_id
 from hostctl.redact import redact, values_of
-from hostctl.runtime import FAILED, RESTARTED, UNCHANGED, Target
+from hostctl.runtime import FAILED, RESTARTED, UNCHANGED, Outcome, Target
 
+Change = Tuple[int, str, float]
+"""Which change of a service a run has under way: its pid, its request, since when."""
 LAST_LINES = 20
 LONGEST_LINE = 500
 # A service that already ran should answer at once; one that doesn't is started again instead of waited for.
@@ -144,16 +146,26 @@ def await_restarted(context: Context, started: Dict[str, Started], interrupted: 
 
 def with_idle(context: Context, names: List[str], act: Callable[[], None]) -> None:
     """Does something under the lock at a moment when no living run is changing these services."""
-    patience = Patience(lambda: "waiting for the run that changes " + ", ".join(names))
+    patience = Patience(
+        lambda: "waiting for the run that changes " + ", ".join(names), lambda: _changing(context, names)
+    )
     while True:
         with context.lock.held():
-            if not any(busy(context.store.record(name)) for name in names):
+            if not _changing(context, names):
                 transaction.Batch(context, []).run(recovery.adopt(context, set()))
                 act()
                 return
         if context.signals.stop:
             raise Interrupted("interrupted while waiting; nothing was changed")
         patience.wait(0.1)
+
+
+def _changing(context: Context, names: Sequence[str]) -> List[Change]:
+    """What other living runs are changing of these; what this one has taken over of a dead one is its own."""
+    pending = [record["pending"] for record in map(context.store.record, names) if record and busy(record)]
+    return [
+        (one["owner"]["pid"], one["request"], one["since"]) for one in pending if one and one["owner"] != context.me
+    ]
 
 
 def _require_sound(context: Context, definition: ServiceDefinition) -> None:
@@ -183,7 +195,10 @@ def _submit(context: Context, name: str, definition: Optional[ServiceDefinition]
         "who": audit.whoami(),
     }
     context.queue.put(request)
-    patience = Patience(lambda: "%s: waiting for %s" % (name, _in_the_way(context, name)))
+    patience = Patience(
+        lambda: "%s: waiting for %s" % (name, _in_the_way(context, name)),
+        lambda: _changing(context, [name]) or context.lock.holder_mark(),
+    )
     try:
         while True:
             result = context.queue.result(request)
@@ -229,8 +244,13 @@ def _await_health(context: Context, definition: ServiceDefinition, result: Resul
     say("%s: it ran but was not healthy (%s); it is started again" % (name, verdict.reason))
     result["outcome"] = RESTARTED
     result["log_mark"] = context.runtime.log_mark(name)
+    target = Target(name, float(definition["stop"]["grace_seconds"]))
     with context.lock.held():
-        context.runtime.restart([Target(name, float(definition["stop"]["grace_seconds"]))])
+        done = context.runtime.restart([target]).get(name, Outcome(FAILED, "nothing came of it"))
+    if done.what == FAILED:
+        result["log"] = list(done.log)
+        reason = "it can't be started again: %s" % (done.detail or "no reason is known")
+        return Verdict(False, "%s; %s" % (verdict.reason, reason), 0.0)
     return Gate(context.runtime, name, definition["health"], context.signals.stopped).wait()
 
 
