@@ -57,6 +57,12 @@ class Containers:
         """Services that have a container."""
         return sorted({entry["Labels"][SERVICE] for entry in self._entries()})
 
+    def unproven(self) -> List[str]:
+        """Services of which a container runs that Docker would not start again: what killed runs have left."""
+        return [
+            name for name in self.names() if any(one.state == "running" and not one.proven for one in self.all(name))
+        ]
+
     def all(self, name: str) -> List[Seen]:
         """All containers of a service: one that runs and is proven first, then the newest."""
         found = [self.one(entry["Id"]) for entry in self._entries(name)]

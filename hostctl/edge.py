@@ -15,6 +15,7 @@ from typing import Dict, List, NamedTuple, Optional, Set
 
 from hostctl import compose_files
 from hostctl.compose_containers import Containers, Seen
+from hostctl.console import say
 from hostctl.docker_api import DockerApi, DockerRefused, client_environment
 from hostctl.edge_socket import EdgeSocket, until
 from hostctl.forms import ServiceDefinition
@@ -24,7 +25,8 @@ EDGE = "edge"
 FILE, SOCKET = "edge/haproxy.cfg", "run/edge/stats.sock"
 _CERTIFICATES = ":/tls:ro"
 START_SECONDS, RELOAD_SECONDS, CHECK_SECONDS = 15.0, 15.0, 60.0
-MOST_PROCESSES, CALM_SECONDS = 4, 10.0
+SILENT_SECONDS = 3.0
+MASTER_AND_WORKER, MOST_PROCESSES, CALM_SECONDS = 2, 4, 10.0
 """The master, the worker, and workers before it that finish what they have begun: each has some 3 MB of its limit."""
 LONGEST_REASON = 600
 # HAProxy's own words, without the process' and the file's name.
@@ -117,24 +119,42 @@ class Edge:
         return ""
 
     def differs(self) -> str:
-        """Whether it runs with another configuration than the file ("" when it doesn't)."""
+        """Whether it is silent, or runs with another configuration than the file ("" when all is well)."""
         now = self.running()
         if now is None:
             return ""
+        if not until(lambda: self.socket.worker() != 0, SILENT_SECONDS):
+            return "it runs, and does not answer on its socket"
         noted = self._noted()
         # A start by Docker itself reads the file that is there: only an older one of the same start is stale.
         same_start = noted is not None and (noted.container, noted.started) == (now.id, now.started)
         stale = same_start and noted != Loaded(now.id, now.started, self._digest())
         return "it has not loaded %s as it is now" % FILE if stale else ""
 
+    def loaded(self) -> bool:
+        """Whether there is nothing to load: it has the file as it is, or it doesn't run."""
+        now = self.running()
+        return now is None or self._noted() == Loaded(now.id, now.started, self._digest())
+
+    def calm(self, seconds: float) -> None:
+        """Waits for workers that finish what they began: what is told to the edge from now on they don't hear.
+
+        They would go on sending their clients' requests to a container that is about to be removed.
+        """
+        if len(self.pids()) <= MASTER_AND_WORKER:
+            return
+        say("waiting for requests that the edge took before it read its configuration again, %g s at most" % seconds)
+        if not until(lambda: len(self.pids()) <= MASTER_AND_WORKER, seconds + CALM_SECONDS):
+            say("warning: an older worker of the edge goes on; its requests may be lost")
+
     def load(self, always: bool = False) -> str:
         """Has it take the file as it is now, unless it has; "" or why it did not: the former one is in force then."""
         now = self.running()
         if now is None:
             return ""
-        wanted = Loaded(now.id, now.started, self._digest())
-        if self._noted() == wanted and not always:
+        if self.loaded() and not always:
             return ""
+        wanted = Loaded(now.id, now.started, self._digest())
         if not until(lambda: self.socket.worker() != 0, START_SECONDS):
             return "the edge does not answer on its socket"
         until(lambda: len(self.pids()) <= MOST_PROCESSES, CALM_SECONDS)

@@ -34,6 +34,8 @@ class Target(NamedTuple):
     digest: str = ""
     undone: bool = False
     """Of one that is unwanted: whether what had to make way for it runs again (D18); a plain removal leaves that be."""
+    back: bool = False
+    """On the way back to what served: nobody may stop it any more, or what did not prove itself would serve."""
 
 
 class Outcome(NamedTuple):

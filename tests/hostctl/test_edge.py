@@ -28,6 +28,14 @@ identity-service,BACKEND,0,0,2,3,50,40,UP,1
 
 """
 
+STATE = """\
+1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight
+2 identity-service 1 a 172.28.84.1 2 0 1
+2 identity-service 2 b 172.28.84.1 0 8 1
+
+"""
+
 
 class Haproxy(socketserver.ThreadingUnixStreamServer):
     """Answers one command a connection."""
@@ -36,6 +44,8 @@ class Haproxy(socketserver.ThreadingUnixStreamServer):
         self.asked: list[str] = []
         self.answers = {
             "show stat": STAT,
+            "show servers state identity-service": STATE,
+            "show servers state nobody": "Can't find backend.\n",
             "show info": "Name: HAProxy\nPid: 8\nUptime: 0d\nStart_time_sec: 1795583902\n",
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +87,7 @@ def test_what_the_socket_says(layout: Layout, haproxy: Haproxy) -> None:
     assert (first.up, first.requests) == (True, 2)
     assert (second.up, second.requests) == (False, 1)  # what is queued is under way, too
     assert socket.slot("identity-service", "c") is None
+    assert (socket.drained("identity-service"), socket.drained("nobody")) == ({"b"}, set())
     socket.empty("identity-service", "b")
     assert haproxy.asked[-2:] == [
         "set server identity-service/b health down",
@@ -163,6 +174,30 @@ def test_what_it_does_not_take_is_told_with_its_words(place: Place) -> None:
     told = "the edge did not take its new configuration: Starting proxy x: cannot bind socket [0.0.0.0:8401]"
     assert place.edge.load() == told
     assert place.edge.differs() != ""  # the next run tries again
+
+
+def test_one_that_runs_and_is_silent_is_not_well(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write("one\n")
+    place.edge.await_started()
+    assert place.edge.differs() == ""
+    monkeypatch.setattr(edge_module, "SILENT_SECONDS", 0.1)
+    del place.haproxy.answers["show info"]
+    assert place.edge.differs() == "it runs, and does not answer on its socket"
+
+
+def test_it_waits_for_workers_that_finish(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(edge_module, "say", said.append)
+    monkeypatch.setattr(edge_module, "CALM_SECONDS", 0.1)
+    place.edge.calm(5)
+    assert said == []  # the master and its worker
+    answers = [[["7"], ["8"], ["9"]], [["7"], ["8"], ["9"]], [["7"], ["8"]]]
+    monkeypatch.setattr(place.docker, "get", lambda path, **query: {"Processes": answers.pop(0)})
+    place.edge.calm(5)
+    assert answers == []
+    monkeypatch.setattr(place.docker, "get", lambda path, **query: {"Processes": [["7"], ["8"], ["9"]]})
+    place.edge.calm(0.1)
+    assert said[-1] == "warning: an older worker of the edge goes on; its requests may be lost"
 
 
 def test_without_a_container_there_is_nothing_to_load(place: Place) -> None:

@@ -45,7 +45,7 @@ class Server:
 
     def serves(self) -> str:
         """The digest of the definition that its container was made of."""
-        now = cast(Any, self.place.runtime)._containers().current(NAME)
+        now = cast(Any, self.place.runtime).containers().current(NAME)
         return "" if now is None or now.state != "running" else now.digest
 
     def label(self) -> str:
