@@ -160,7 +160,7 @@ class _Seen:
         if definition is None:
             return "generation %d is missing in state/" % (record["good"] or 0)
         runtime = self._context.runtime
-        return runtime.differs(name, definition["digest"], process) or runtime.misnamed(name)
+        return runtime.differs(name, definition["digest"], process) or runtime.leftover(name) or runtime.misnamed(name)
 
     def _edited(self, owner: str) -> str:
         for part in self._parts.get(owner, []):

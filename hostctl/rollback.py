@@ -13,6 +13,7 @@ from hostctl import service
 from hostctl.console import say
 from hostctl.context import Context
 from hostctl.errors import BadInput, HostctlError
+from hostctl.forms import ServiceDefinition
 from hostctl.generations import Generation, Record, orphaned
 from hostctl.labels import label_of
 
@@ -33,7 +34,7 @@ def back(context: Context, name: str, to: Optional[int]) -> Dict[str, Any]:
         raise HostctlError("%s was never healthy here: there is nothing to go back to" % name)
     target = _previous(context, name, good) if to is None else _asked(context, name, good, to)
     definition, number = target["definition"], target["generation"]
-    problems = context.runtime.service_problems(definition)
+    problems = _elsewhere(definition, context.store.good(name)) or context.runtime.service_problems(definition)
     if problems:
         message = "%s can't go back to generation %d: %s; nothing was touched"
         raise HostctlError(message % (name, number, "; ".join(problems)))
@@ -76,6 +77,21 @@ def _record(context: Context, name: str) -> Record:
     if record is None:
         raise BadInput("%s is no service of this host" % name)
     return record
+
+
+def _elsewhere(then: ServiceDefinition, now: Optional[ServiceDefinition]) -> List[str]:
+    """Whether a former version had its port itself and the edge has it now, or the other way round.
+
+    To go there one of the two would have to let go of the port, and every other service is still on this side.
+    """
+    if now is None or (then["edge"] is None) == (now["edge"] is None):
+        return []
+    port = then["ports"][0] if then["ports"] else 0
+    if then["edge"] is None:
+        told = "it published port %d itself then, which the edge has now: set `updates: recreate`"
+    else:
+        told = "its port %d was the edge's then, and it publishes it itself now: set `updates: rolling`"
+    return [told % port + " and what that version said in the stack file, then `up`"]
 
 
 def _previous(context: Context, name: str, good: int) -> Generation:
