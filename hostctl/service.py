@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from hostctl import audit, files, recovery, registry, transaction
+from hostctl import audit, files, input_chain, recovery, registry, transaction
 from hostctl.console import say
 from hostctl.context import Context
 from hostctl.errors import BadInput, HostctlError, Interrupted
@@ -50,7 +50,8 @@ def bring(
         _roll_back(context, definition, result, verdict, began, verb)
     # The former first: by another name it may be the same Consul.
     left = registry.after_change(context, context.store.good(name), definition)
-    warning = "; ".join(filter(None, [left, registry.after_healthy(context, definition)]))
+    warnings = [left, registry.after_healthy(context, definition), input_chain.warning(context, definition)]
+    warning = "; ".join(filter(None, warnings))
     generation = context.store.commit(name, observed)
     seconds = time.monotonic() - began
     say("%s: %s, generation %d, healthy after %.1f s" % (name, result["outcome"], generation, seconds))

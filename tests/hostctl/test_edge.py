@@ -335,10 +335,8 @@ def test_the_check_makes_no_folder_that_is_missing(place: Place, monkeypatch: py
     assert not {"-v", "--volume"} & set(run.argv)
     assert run.more["start_new_session"]  # Ctrl-C is hostctl's to hear
     # What Docker itself says is told: HAProxy was not asked.
-    run.answer = (
-        125,
-        "docker: Error response from daemon:\n  bind source path does not exist: /etc/tls\n\nRun 'docker run --help' for more information\n",
-    )
+    said = "docker: Error response from daemon:\n  bind source path does not exist: /etc/tls\n"
+    run.answer = (125, said + "\nRun 'docker run --help' for more information\n")
     assert place.edge.problem("global\n", BLOCK) == (
         "the edge's configuration can't be checked: "
         "docker: Error response from daemon: bind source path does not exist: /etc/tls"

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from hostctl import health, ports, rollback, service
+from hostctl import health, input_chain, ports, rollback, service
 from hostctl.context import Context
 from hostctl.edge import EDGE
 from hostctl.errors import BadInput, HostctlError
@@ -48,6 +48,7 @@ class Verbs(Rolled):
 def verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verbs:
     monkeypatch.setattr(health, "probe", lambda url, timeout: "")
     monkeypatch.setattr(ports, "listeners", lambda wanted: [])
+    monkeypatch.setattr(input_chain, "warning", lambda context, definition: "")  # not of this machine
     made = Verbs(tmp_path, monkeypatch)
     made.docker.images[made.service(EDGE)["launch"]["image"]] = {"Config": {}}
     made.bring(EDGE)
