@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Dict, List, Mapping, Optional, Sequence
 
-from hostctl import audit, files, recovery
+from hostctl import audit, edge_kept, files, recovery
 from hostctl.context import Context
 from hostctl.errors import HostctlError, RuntimeRefused
 from hostctl.forms import ServiceDefinition
@@ -86,6 +86,7 @@ class Batch:
             if behind:
                 self._refuse(request, _IN_USE % (name, ", ".join(behind)))
         for name, request in list(self._ups.items()):
+            edge_kept.keep(self._context, self._definition(name))
             try:
                 self._check_alone(name)
             except HostctlError as error:
@@ -104,6 +105,7 @@ class Batch:
         for name, request in self._downs.items():
             if self._context.store.record(name) is not None:
                 self._turn_to_removal(name, request)
+        edge_kept.claim(self._context)
         if not (self._ups or self._downs or recovering):
             return
         before = files.present(self._context)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from hostctl import health, input_chain, ports, rollback, service
+from hostctl import edge_kept, firewall, health, host, input_chain, ports, rollback, service
 from hostctl.context import Context
 from hostctl.edge import EDGE
 from hostctl.errors import BadInput, HostctlError
@@ -182,3 +183,86 @@ def test_an_edge_that_nobody_can_tell_anything_is_replaced(verbs: Verbs) -> None
     assert verbs.bring(EDGE)["outcome"] == "restarted"
     assert silent not in verbs.docker.there
     assert verbs.bring(EDGE)["outcome"] == "unchanged"
+
+
+# --- a host that lost its records ---
+
+
+def lose_records(verbs: Verbs) -> None:
+    for path in verbs.layout.state.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != verbs.layout.host:  # `host` comes first, and writes it again
+            path.unlink()
+    verbs.layout.make()
+
+
+def configuration(verbs: Verbs) -> str:
+    return (verbs.layout.root / "edge/haproxy.cfg").read_text()
+
+
+def test_lost_records_close_no_port(verbs: Verbs, capsys: pytest.CaptureFixture[str]) -> None:
+    verbs.bring(OTHER)
+    whole, there = configuration(verbs), copy.deepcopy(verbs.docker.there)
+    lose_records(verbs)
+    capsys.readouterr()
+    assert verbs.bring(EDGE)["outcome"] == "unchanged"
+    assert configuration(verbs) == whole
+    said = f"edge: {OTHER}, {NAME} keep their ports until their own `up`: their records are lost"
+    assert said in capsys.readouterr().err
+    assert verbs.label(EDGE) == ""
+    assert verbs.bring(NAME)["outcome"] == "unchanged"
+    assert configuration(verbs) == whole  # the other one is still to come
+    assert verbs.bring(OTHER)["outcome"] == "unchanged"
+    assert (configuration(verbs), verbs.docker.there) == (whole, there)
+    assert not verbs.layout.kept.exists()
+    assert verbs.down(OTHER) == "removed"
+    assert f"listen {OTHER}" not in configuration(verbs)
+    assert [verbs.label(EDGE), verbs.label(NAME)] == ["", ""]
+
+
+def test_one_that_nobody_claims_is_gone_with_its_container(verbs: Verbs, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose_records(verbs)
+    verbs.bring(EDGE)
+    assert f"listen {NAME}" in configuration(verbs)
+    monkeypatch.setattr(host, "_make_ready", lambda context, definition: [])
+    monkeypatch.setattr(firewall, "apply", lambda layout, definition: [])
+    monkeypatch.setattr(host, "runtime_for", lambda name, layout: verbs.runtime)
+    verbs.must_serve = ""
+    host.converge(verbs.run("host"), verbs.host, None)
+    assert f"listen {NAME}" not in configuration(verbs)
+    assert [one["Name"] for one in verbs.docker.there.values()] == ["/blockchain-services_edge_1"]
+    assert not verbs.layout.kept.exists()
+
+
+def test_one_that_does_not_run_any_more_has_no_port_to_keep(verbs: Verbs) -> None:
+    verbs.bring(OTHER)
+    lose_records(verbs)
+    for one in verbs.docker.there.values():
+        if NAME in one["Name"]:
+            one["State"].update(Status="exited", Running=False)
+    verbs.bring(EDGE)
+    assert set(edge_kept.sections(configuration(verbs))) == {EDGE, OTHER}
+
+
+def test_an_edge_that_is_on_record_keeps_nothing(verbs: Verbs) -> None:
+    """A section that somebody wrote into the file by hand is none of ours."""
+    path = verbs.layout.root / "edge/haproxy.cfg"
+    path.write_text(path.read_text() + "\nlisten stranger\n    bind 127.0.0.1:9999\n")
+    verbs.docker.ours("stranger", "0" * 12)
+    verbs.bring(EDGE)
+    assert "stranger" not in configuration(verbs)
+
+
+def test_sections_byte_for_byte() -> None:
+    text = (
+        "# ours\nglobal\n    log stdout\n\ndefaults\n    mode http\n\nlisten edge\n    bind :1\n"
+        "\nfrontend edge.acme\n    bind :80\n\n# of a\nlisten a\n    bind :2\n    server a x\n"
+        "\nbackend b.c\n\tserver b y\n"
+    )
+    assert edge_kept.sections(text) == {
+        "edge": "\nlisten edge\n    bind :1\n\nfrontend edge.acme\n    bind :80\n",
+        "a": "\n# of a\nlisten a\n    bind :2\n    server a x\n",
+        "b": "\nbackend b.c\n\tserver b y\n",
+    }
+    assert edge_kept.sections("") == {}
