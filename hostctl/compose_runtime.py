@@ -13,7 +13,7 @@ from hostctl.compose_containers import Containers, stack_of
 from hostctl.compose_files import STACK
 from hostctl.compose_outcome import reasons_of
 from hostctl.docker_api import DockerMissing
-from hostctl.edge import EDGE, FILE, is_edge
+from hostctl.edge import EDGE, FILE, edge_problems, is_edge
 from hostctl.errors import HostctlError
 from hostctl.forms import HostDefinition, ServiceDefinition
 from hostctl.layout import read_json, read_text, remove, write_atomic
@@ -44,6 +44,8 @@ class ComposeRuntime(BringUp):
         image = definition["launch"]["image"]
         if not problems and self._api.image(image) is None:
             problems.append("its image %s is not on this host" % image)
+        if is_edge(definition):
+            problems += edge_problems(definition)
         return problems
 
     def files_problem(self, texts: Mapping[str, str]) -> Optional[str]:

@@ -187,6 +187,23 @@ def is_edge(definition: Optional[ServiceDefinition]) -> bool:
     return definition is not None and definition["proxy"] is not None
 
 
+def edge_problems(definition: ServiceDefinition) -> List[str]:
+    """What the edge's own definition needs of this host: Docker would make a folder that is missing, and go on."""
+    proxy = definition["proxy"]
+    folder = Path(proxy["certificates"]) if proxy is not None and proxy["certificates"] else None
+    if folder is None:
+        return []
+    if not folder.is_dir():
+        return ["edge.certificates: there is no folder %s on this host; put the PEM files there first" % folder]
+    try:
+        found = any(path.is_file() for path in folder.iterdir())
+    except PermissionError:
+        return []  # Docker's to read, perhaps not ours
+    return (
+        [] if found else ["edge.certificates: %s has no file; put the PEM files (chain and key) there first" % folder]
+    )
+
+
 def reason_of(lines: List[str]) -> str:
     """The reasons among what HAProxy printed, each once, on one line, with the line of the file."""
     reasons: List[str] = []
@@ -206,5 +223,6 @@ def _mount(block: str) -> List[str]:
     for line in block.split("\n"):
         volume = line.strip().lstrip("- ").strip('"')
         if volume.endswith(_CERTIFICATES):
-            return ["--volume", volume.replace("$$", "$")]
+            source = volume[: -len(_CERTIFICATES)].replace("$$", "$")
+            return ["--mount", "type=bind,source=%s,target=/tls,readonly" % source]  # which makes no folder
     return []

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 from hostctl import audit, files, recovery, registry, transaction
 from hostctl.console import say
 from hostctl.context import Context
+from hostctl.edge import is_edge
 from hostctl.errors import BadInput, HostctlError, Interrupted
 from hostctl.forms import ServiceDefinition
 from hostctl.generations import busy
@@ -64,6 +65,8 @@ def down(context: Context, name: str) -> Dict[str, Any]:
     if not context.on_host() or context.store.record(name) is None:
         return {"name": name, "outcome": "absent"}
     good = context.store.good(name)
+    if is_edge(good):
+        _require_nobody_behind(context, name)
     result = _submit(context, name, None)
     if result["error"] or result["outcome"] == FAILED:
         _fail(context, "down", name, began, result["error"] or result["detail"])
@@ -71,6 +74,14 @@ def down(context: Context, name: str) -> Dict[str, Any]:
     say("%s: stopped and removed" % name)
     warning = registry.after_down(context, name, good)
     return dict({"name": name, "outcome": "removed"}, **({"warning": warning} if warning else {}))
+
+
+def _require_nobody_behind(context: Context, name: str) -> None:
+    """Without the edge nobody would answer for those behind it."""
+    behind = sorted(one for one, definition in context.store.wanted().items() if definition["edge"])
+    if behind:
+        message = "%s can't go before the services behind it: %s; nothing was touched"
+        raise BadInput(message % (name, ", ".join(behind)))
 
 
 def restart(context: Context, name: str) -> Dict[str, Any]:
@@ -183,7 +194,7 @@ def _submit(context: Context, name: str, definition: Optional[ServiceDefinition]
         "who": audit.whoami(),
     }
     context.queue.put(request)
-    patience = Patience(lambda: "%s: waiting for %s" % (name, _in_the_way(context, name)))
+    patience = Patience(lambda: "%s: waiting for %s" % (name, _in_the_way(context, name)), context.lock.turn)
     try:
         while True:
             result = context.queue.result(request)
@@ -230,7 +241,10 @@ def _await_health(context: Context, definition: ServiceDefinition, result: Resul
     result["outcome"] = RESTARTED
     result["log_mark"] = context.runtime.log_mark(name)
     with context.lock.held():
-        context.runtime.restart([Target(name, float(definition["stop"]["grace_seconds"]))])
+        outcome = context.runtime.restart([Target(name, float(definition["stop"]["grace_seconds"]))])[name]
+    if outcome.what == FAILED:
+        result["log"] = list(outcome.log)
+        return Verdict(False, "%s; it can't be started again: %s" % (verdict.reason, outcome.detail), 0.0)
     return Gate(context.runtime, name, definition["health"], context.signals.stopped).wait()
 
 

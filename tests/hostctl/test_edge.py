@@ -12,9 +12,10 @@ import pytest
 
 from hostctl import edge as edge_module
 from hostctl.compose_containers import Containers
-from hostctl.edge import EDGE, FILE, SOCKET, Edge, reason_of
+from hostctl.edge import EDGE, FILE, SOCKET, Edge, edge_problems, reason_of
 from hostctl.edge_socket import EdgeSilent, EdgeSocket
 from hostctl.errors import HostctlError
+from hostctl.forms import ServiceDefinition
 from hostctl.layout import Layout, write_atomic
 from tests.hostctl.fake_docker import FakeDocker
 
@@ -220,3 +221,19 @@ def test_reasons_are_haproxys_own_with_the_line() -> None:
 [ALERT]    (1) : config : Fatal errors found in configuration.
 """.splitlines()
     assert reason_of(said) == "line 40: unknown keyword 'bnid' in 'listen' section"
+
+
+def test_the_teams_certificates_must_be_there_before_anything_is_touched(tmp_path: Path) -> None:
+    """Docker would make the folder, and nobody could say why the edge doesn't start."""
+    folder = tmp_path / "tls"
+    definition = cast(ServiceDefinition, {"proxy": {"file": FILE, "sockets": "", "certificates": str(folder)}})
+    missing = f"edge.certificates: there is no folder {folder} on this host; put the PEM files there first"
+    assert edge_problems(definition) == [missing]
+    folder.mkdir()
+    assert edge_problems(definition) == [
+        f"edge.certificates: {folder} has no file; put the PEM files (chain and key) there first"
+    ]
+    (folder / "site.pem").write_text("x")
+    assert edge_problems(definition) == []
+    assert edge_problems(cast(ServiceDefinition, {"proxy": {"certificates": ""}})) == []
+    assert edge_problems(cast(ServiceDefinition, {"proxy": None})) == []
