@@ -17,8 +17,8 @@ from hostctl.layout import Layout
 POLL_SECONDS = 0.02
 FIRST_WORD_AFTER = 1.0
 WORD_EVERY = 10.0
+# A holder works for seconds; minutes mean that it hangs, and a person has to look at it.
 GIVE_UP_AFTER = 600.0
-"""A holder works for seconds, or as long as one update takes; more means that it hangs: a person has to look at it."""
 
 
 class HostLock:
@@ -65,29 +65,27 @@ class HostLock:
 
     def holder(self) -> str:
         """Who has the lock and since when, for people."""
-        found = self._named()
-        if found is None:
-            return "another run"
-        return "pid %d (%s), for %d s" % (found["pid"], found["what"], max(0.0, time.time() - found["since"]))
-
-    def holder_mark(self) -> object:
-        """Something that is another one whenever the lock changes hands; None while nobody has left a name."""
-        found = self._named()
-        return None if found is None else (found["pid"], found["since"])
-
-    def _named(self) -> Optional[Dict[str, Any]]:
-        """What its holder wrote down; None when it changed hands while we looked."""
         try:
             with open(str(self._path)) as stream:
                 found = cast("Dict[str, Any]", json.load(stream))
-            return {key: found[key] for key in ("pid", "what", "since")}
+            age = max(0.0, time.time() - found["since"])
+            return "pid %d (%s), for %d s" % (found["pid"], found["what"], age)
         except (OSError, ValueError, KeyError, TypeError):
-            return None
+            return "another run"  # it changed hands while we looked
+
+    def turn(self) -> str:
+        """Another text for each that takes the lock: whoever waits sees whether it moves on."""
+        try:
+            with open(str(self._path)) as stream:
+                found = cast("Dict[str, Any]", json.load(stream))
+            return "%s %s" % (found["pid"], found["since"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""  # it changed hands while we looked
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """With the lock, waiting for it as long as it takes."""
-        waiting = Patience(lambda: "waiting for the host's lock, held by " + self.holder(), self.holder_mark)
+        waiting = Patience(lambda: "waiting for the host's lock, held by " + self.holder(), self.turn)
         while not self.try_acquire():
             waiting.wait(POLL_SECONDS)
         try:
@@ -97,22 +95,23 @@ class HostLock:
 
 
 class Patience:
-    """A wait that says what it waits for: after a second, then every ten."""
+    """A wait that says what it waits for: after a second, then every ten.
 
-    def __init__(self, what: Callable[[], str], whom: Callable[[], object]) -> None:
-        """`whom` gives something that is another one as soon as somebody else is waited for."""
-        self._what, self._whom = what, whom
+    It ends when for ten minutes nothing has moved on: `turn` is another text each time that something has.
+    """
+
+    def __init__(self, what: Callable[[], str], turn: Callable[[], str] = lambda: "") -> None:
+        self._what, self._turn = what, turn
+        self._last: str = turn()
         self._began = time.monotonic()
         self._next_word = self._began + FIRST_WORD_AFTER
-        self._seen: object = whom()
 
     def wait(self, seconds: float) -> None:
-        """Sleeps a little; gives up after ten minutes with the same one. A queue that moves may take longer."""
+        """Sleeps a little. Raises HostctlError when nothing has moved on for too long."""
         now = time.monotonic()
-        if now >= self._next_word or now - self._began > GIVE_UP_AFTER:
-            seen = self._whom()
-            if seen != self._seen:
-                self._seen, self._began = seen, now
+        turn = self._turn()
+        if turn not in ("", self._last):
+            self._last, self._began = turn, now
         if now >= self._next_word:
             say(self._what())
             self._next_word = now + WORD_EVERY

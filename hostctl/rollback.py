@@ -34,13 +34,21 @@ def back(context: Context, name: str, to: Optional[int]) -> Dict[str, Any]:
         raise HostctlError("%s was never healthy here: there is nothing to go back to" % name)
     target = _previous(context, name, good) if to is None else _asked(context, name, good, to)
     definition, number = target["definition"], target["generation"]
-    problems = _elsewhere(definition, context.store.good(name)) or context.runtime.service_problems(definition)
+    problems = [*_other_way(definition, context.store.good(name)), *context.runtime.service_problems(definition)]
     if problems:
         message = "%s can't go back to generation %d: %s; nothing was touched"
         raise HostctlError(message % (name, number, "; ".join(problems)))
     say("%s: from generation %d back to what generation %d was" % (name, good, number))
     label = label_of("rolled back to generation %d by hand" % number, good, record["label"])
     return service.bring(context, definition, label, "rollback", {"from": good, "to": number})
+
+
+def _other_way(definition: ServiceDefinition, good: Optional[ServiceDefinition]) -> List[str]:
+    """The way its port is had is the whole host's: one service alone would take it from the edge, or leave it there."""
+    if good is None or bool(definition["edge"]) == bool(good["edge"]):
+        return []
+    mode = "rolling" if definition["edge"] else "recreate"
+    return ["it was made for `updates: %s`, which this host has no more: set that in the stack file, and `up`" % mode]
 
 
 def generations(context: Context, name: str) -> List[Dict[str, Any]]:
@@ -77,21 +85,6 @@ def _record(context: Context, name: str) -> Record:
     if record is None:
         raise BadInput("%s is no service of this host" % name)
     return record
-
-
-def _elsewhere(then: ServiceDefinition, now: Optional[ServiceDefinition]) -> List[str]:
-    """Whether a former version had its port itself and the edge has it now, or the other way round.
-
-    To go there one of the two would have to let go of the port, and every other service is still on this side.
-    """
-    if now is None or (then["edge"] is None) == (now["edge"] is None):
-        return []
-    port = then["ports"][0] if then["ports"] else 0
-    if then["edge"] is None:
-        told = "it published port %d itself then, which the edge has now: set `updates: recreate`"
-    else:
-        told = "its port %d was the edge's then, and it publishes it itself now: set `updates: rolling`"
-    return [told % port + " and what that version said in the stack file, then `up`"]
 
 
 def _previous(context: Context, name: str, good: int) -> Generation:

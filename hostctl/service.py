@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from hostctl import audit, files, input_chain, recovery, registry, transaction
 from hostctl.console import say
@@ -18,8 +18,6 @@ from hostctl.queue import Request, Result, new_id
 from hostctl.redact import redact, values_of
 from hostctl.runtime import FAILED, RESTARTED, UNCHANGED, Outcome, Target
 
-Change = Tuple[int, str, float]
-"""Which change of a service a run has under way: its pid, its request, since when."""
 LAST_LINES = 20
 LONGEST_LINE = 500
 # A service that already ran should answer at once; one that doesn't is started again instead of waited for.
@@ -161,12 +159,11 @@ def with_idle(context: Context, names: List[str], act: Callable[[], None]) -> No
         patience.wait(0.1)
 
 
-def _changing(context: Context, names: Sequence[str]) -> List[Change]:
-    """What other living runs are changing of these; what this one has taken over of a dead one is its own."""
+def _changing(context: Context, names: Sequence[str]) -> str:
+    """Which change of these other living runs have under way; what this run has taken over of a dead one is its own."""
     pending = [record["pending"] for record in map(context.store.record, names) if record and busy(record)]
-    return [
-        (one["owner"]["pid"], one["request"], one["since"]) for one in pending if one and one["owner"] != context.me
-    ]
+    others = [one for one in pending if one and one["owner"] != context.me]
+    return " ".join("%d %s %s" % (one["owner"]["pid"], one["request"], one["since"]) for one in others)
 
 
 def _require_sound(context: Context, definition: ServiceDefinition) -> None:
@@ -198,7 +195,7 @@ def _submit(context: Context, name: str, definition: Optional[ServiceDefinition]
     context.queue.put(request)
     patience = Patience(
         lambda: "%s: waiting for %s" % (name, _in_the_way(context, name)),
-        lambda: _changing(context, [name]) or context.lock.holder_mark(),
+        lambda: _changing(context, [name]) or context.lock.turn(),
     )
     try:
         while True:

@@ -14,7 +14,7 @@ from hostctl import audit, edge_kept, files, recovery
 from hostctl.context import Context
 from hostctl.errors import HostctlError, RuntimeRefused
 from hostctl.forms import ServiceDefinition
-from hostctl.generations import REMOVING, busy
+from hostctl.generations import REMOVING, ROLLING_BACK, busy
 from hostctl.layout import make_folder
 from hostctl.queue import Request, Result
 from hostctl.runtime import FAILED, Outcome, Target
@@ -115,6 +115,7 @@ class Batch:
             files.put(self._context, before)
             self._after_refusal(str(refusal), recovering)
         else:
+            self._turn_back(outcomes)
             self._answer(outcomes)
 
     def _check_alone(self, name: str) -> None:
@@ -199,6 +200,21 @@ class Batch:
             if outcomes.get(target.name, Outcome("")).what != FAILED:
                 context.store.forget(target.name)
         return outcomes
+
+    def _turn_back(self, outcomes: Mapping[str, Outcome]) -> None:
+        """What failed has its good files again before anybody else has the lock, and starts from them."""
+        store = self._context.store
+        failed = [name for name in self._ups if outcomes.get(name, Outcome("")).what == FAILED]
+        back = [name for name in failed if store.good(name) is not None and not self._is_good(name)]
+        for name in back:
+            request = self._ups[name]
+            store.turn(name, ROLLING_BACK, request["owner"], request["id"])
+        if back:
+            files.render(self._context)
+
+    def _is_good(self, name: str) -> bool:
+        record = self._context.store.record(name)
+        return bool(record and record["pending"] and record["pending"]["generation"] == record["good"])
 
     def _after_refusal(self, reason: str, recovering: Sequence[Target]) -> None:
         """The runtime found what our own checks did not: try each request by itself."""

@@ -114,8 +114,8 @@ def test_no_way_back_past_the_edge(verbs: Verbs) -> None:
         with pytest.raises(HostctlError) as caught:
             verbs.back(to)
         assert str(caught.value) == (
-            f"{NAME} can't go back to generation 2: it published port 8402 itself then, which the edge has now: "
-            "set `updates: recreate` and what that version said in the stack file, then `up`; nothing was touched"
+            f"{NAME} can't go back to generation 2: it was made for `updates: recreate`, which this host has no more: "
+            "set that in the stack file, and `up`; nothing was touched"
         )
         assert caught.value.exit_code == 1
     assert (verbs.docker.there, len(verbs.compose.runs)) == (there, runs)
@@ -127,8 +127,8 @@ def test_nor_behind_an_edge_that_it_has_left(verbs: Verbs) -> None:
     with pytest.raises(HostctlError) as caught:
         verbs.back()
     assert str(caught.value) == (
-        f"{NAME} can't go back to generation 1: its port 8402 was the edge's then, and it publishes it itself now: "
-        "set `updates: rolling` and what that version said in the stack file, then `up`; nothing was touched"
+        f"{NAME} can't go back to generation 1: it was made for `updates: rolling`, which this host has no more: "
+        "set that in the stack file, and `up`; nothing was touched"
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hostctl import health, ports, rollback, service
 from hostctl.context import Context
 from hostctl.errors import HostctlError
+from hostctl.identity import myself
 from hostctl.observe import observe
 from tests.hostctl.compose_place import Place
 from tests.plan.stacks import put
@@ -102,3 +103,20 @@ def test_from_a_container_that_is_gone_or_ended(server: Server) -> None:
     now["State"].update(Status="exited", Running=False)
     assert server.back()["to"] == 2
     assert server.serves()
+
+
+def test_not_across_two_ways_to_have_a_port(server: Server) -> None:
+    """One service alone would take its port from the edge, or leave it to nobody."""
+    serves = server.serves()
+    server.place.plan(put("services.identity-service.image", NEW))
+    definition = server.place.service(NAME)
+    store = server.run("x").store
+    store.begin(definition, myself(), "r")
+    store.commit(NAME, "")
+    with pytest.raises(HostctlError) as caught:
+        server.back()
+    assert "for `updates: recreate`, which this host has no more: set that in the stack file, and `up`" in str(
+        caught.value
+    )
+    assert str(caught.value).endswith("nothing was touched")
+    assert server.serves() == serves
