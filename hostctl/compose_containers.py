@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import math
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -43,7 +45,7 @@ class Seen(NamedTuple):
     def process(self) -> Process:
         """The same as every runtime tells it."""
         states = {"running": "running", "created": "starting", "paused": "stopped", "removing": "stopped"}
-        return Process(states.get(self.state, "failed"), self.pid, self.detail)
+        return Process(states.get(self.state, "failed"), self.pid, self.detail, _age(self.started))
 
 
 class Containers:
@@ -215,6 +217,14 @@ def seen(found: Mapping[str, Any]) -> Seen:
         _host_ports(found),
         labels.get(CONTAINER, ""),
     )
+
+
+def _age(started: str) -> float:
+    """Seconds since Docker's time of a start; one that says nothing is old."""
+    try:
+        return time.time() - calendar.timegm(time.strptime(started[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return math.inf
 
 
 def _policy(found: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ these methods and a line in `_RUNTIMES`.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Protocol, Sequence
 
@@ -24,6 +25,8 @@ class Process(NamedTuple):
     state: str  # running, starting, stopped, failed
     pid: int
     detail: str
+    age: float = math.inf
+    """Seconds since it began, where the runtime knows."""
 
 
 class Target(NamedTuple):

@@ -236,7 +236,8 @@ def _await_health(context: Context, definition: ServiceDefinition, result: Resul
     if result["outcome"] != UNCHANGED:
         return gate.wait()
     process = context.runtime.process(name)
-    verdict = gate.wait(UNCHANGED_SECONDS if process and process.state == "running" else None)
+    begun = process is not None and process.state == "running" and process.age > definition["health"]["timeout_seconds"]
+    verdict = gate.wait(UNCHANGED_SECONDS if begun else None)
     if verdict.healthy or context.signals.stop:
         return verdict
     say("%s: it ran but was not healthy (%s); it is started again" % (name, verdict.reason))

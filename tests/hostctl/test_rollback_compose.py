@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,3 +121,14 @@ def test_not_across_two_ways_to_have_a_port(server: Server) -> None:
     )
     assert str(caught.value).endswith("nothing was touched")
     assert server.serves() == serves
+
+
+def test_one_that_docker_has_just_started_again_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a crash of Docker's `up` must not say that all is as wanted, and nobody answers."""
+    monkeypatch.setattr(health, "probe", lambda url, timeout: "Connection refused")
+    assert server.label() == ""  # what runs for long was healthy once, and is nobody's change
+    (one,) = [each for each in server.place.docker.there.values() if NAME in each["Name"]]
+    one["State"]["StartedAt"] = time.strftime("%Y-%m-%dT%H:%M:%S.123456789Z", time.gmtime(time.time() - 3))
+    assert server.label().startswith("it began 3 s ago and is not healthy yet: Connection refused")
+    monkeypatch.setattr(health, "probe", lambda url, timeout: "")
+    assert server.label() == ""
