@@ -98,7 +98,11 @@ class BringUp(ComposeParts):
                 continue
             digest = definition["digest"]
             serving = rolling.tidy(target.name, definition["edge"], target.grace_seconds, _is(digest))
-            if serving is None or not (anew or self._differs(target.name, digest, serving)):
+            if serving is None:
+                continue
+            # A silent one is replaced: the new one makes the socket anew, and its ports may be bound twice meanwhile.
+            renewed = anew or (is_edge(definition) and self.edge().silent())
+            if not (renewed or self._differs(target.name, digest, serving)):
                 continue
             if is_edge(definition) or rolling.rolls(definition, serving):
                 found[target.name] = Change(target.name, definition, target.grace_seconds, serving, target.back)

@@ -104,6 +104,10 @@ class Containers:
         now = self._misnamed(name)
         return "" if now is None else "its container is not called %s" % now.documented
 
+    def leftover(self, name: str) -> str:
+        """Whether a service has more than one container ("" when it hasn't)."""
+        return "a second container of it is left" if len(self._entries(name)) > 1 else ""
+
     def call(self, name: str) -> None:
         """Gives the container that serves its documented name (E2); it runs on, and compose knows it by its labels.
 

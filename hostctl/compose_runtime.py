@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from hostctl import compose_files, compose_ports
+from hostctl import compose_files, compose_ports, edge_certificates
 from hostctl.compose_bringup import BringUp
 from hostctl.compose_containers import Containers, stack_of
 from hostctl.compose_files import STACK
 from hostctl.compose_outcome import reasons_of
 from hostctl.docker_api import DockerMissing
-from hostctl.edge import EDGE, FILE, edge_problems, is_edge
+from hostctl.edge import EDGE, FILE, is_edge
 from hostctl.errors import HostctlError
 from hostctl.forms import HostDefinition, ServiceDefinition
 from hostctl.layout import read_json, read_text, remove, write_atomic
@@ -44,9 +44,7 @@ class ComposeRuntime(BringUp):
         image = definition["launch"]["image"]
         if not problems and self._api.image(image) is None:
             problems.append("its image %s is not on this host" % image)
-        if is_edge(definition):
-            problems += edge_problems(definition)
-        return problems
+        return [*problems, *filter(None, [edge_certificates.problem(definition)])]
 
     def files_problem(self, texts: Mapping[str, str]) -> Optional[str]:
         """Whether compose and the edge would read their files; what is in place already was read before."""
@@ -198,6 +196,10 @@ class ComposeRuntime(BringUp):
     def misnamed(self, name: str) -> str:
         """By its container's label; compose itself sees to a fixed name."""
         return self.containers().misnamed(name)
+
+    def leftover(self, name: str) -> str:
+        """Whether there are two containers of it: compose would remove the newer one, whichever of them serves."""
+        return self.containers().leftover(name)
 
     def own_data(self, definition: ServiceDefinition, folder: Path) -> None:
         """The service's folder belongs to the user that its image runs as, where that is a number."""

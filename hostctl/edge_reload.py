@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from hostctl import audit, compose_files
+from hostctl import audit, compose_files, edge_certificates
 from hostctl.compose_runtime import ComposeRuntime
 from hostctl.context import Context
 from hostctl.edge import EDGE, FILE
@@ -27,7 +27,9 @@ def reload_edge(context: Context) -> Dict[str, Any]:
         if edge.running() is None:
             raise HostctlError("the edge does not run: `pulumi up`, or `docker-compose -f %s up -d`" % spec["file"])
         block = compose_files.block_of(read_text(context.layout.root / spec["file"]) or "", EDGE)
-        trouble = edge.problem(read_text(context.layout.root / FILE) or "", block) or runtime.load_edge(always=True)
+        trouble = edge_certificates.problem(definition)
+        trouble = trouble or edge.problem(read_text(context.layout.root / FILE) or "", block) or ""
+        trouble = trouble or runtime.load_edge(always=True)
     audit.record(context.layout, "reload-edge", EDGE, "failed" if trouble else "reloaded", reason=trouble)
     if trouble:
         raise HostctlError("%s; it goes on as it was" % trouble)

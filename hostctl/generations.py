@@ -280,7 +280,7 @@ def wanted_generation(record: Record) -> Optional[int]:
 
 
 def busy(record: Optional[Record], besides: str = "") -> bool:
-    """Whether a living run (other than the request `besides`) is changing this service."""
+    """Whether a living run (other than the request `besides`) is changing this service, or putting it back."""
     pending = record["pending"] if record else None
     if pending is None or (besides and pending["request"] == besides):
         return False

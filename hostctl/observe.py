@@ -161,8 +161,8 @@ class _Seen:
         if definition is None:
             return "generation %d is missing in state/" % (record["good"] or 0)
         runtime = self._context.runtime
-        differs = runtime.differs(name, definition["digest"], process) or runtime.misnamed(name)
-        return differs or _not_yet_well(definition, process)
+        differs = runtime.differs(name, definition["digest"], process) or runtime.leftover(name)
+        return differs or runtime.misnamed(name) or _not_yet_well(definition, process)
 
     def _edited(self, owner: str) -> str:
         for part in self._parts.get(owner, []):

@@ -131,6 +131,13 @@ class Runtime(Protocol):
         """
         ...
 
+    def leftover(self, name: str) -> str:
+        """What an update that was killed has left of a service beside what runs ("" when nothing is left).
+
+        The next convergence takes it away, and restarts nothing for it.
+        """
+        ...
+
     def log_mark(self, name: str) -> List[int]:
         """Where the service's log ends now."""
         ...

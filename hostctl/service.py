@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from hostctl import audit, files, recovery, registry, transaction
+from hostctl import audit, files, input_chain, recovery, registry, transaction
 from hostctl.console import say
 from hostctl.context import Context
-from hostctl.edge import is_edge
 from hostctl.errors import BadInput, HostctlError, Interrupted
 from hostctl.forms import ServiceDefinition
 from hostctl.generations import busy
@@ -17,7 +16,7 @@ from hostctl.launchable import launch_problem
 from hostctl.lock import POLL_SECONDS, Patience
 from hostctl.queue import Request, Result, new_id
 from hostctl.redact import redact, values_of
-from hostctl.runtime import FAILED, RESTARTED, UNCHANGED, Target
+from hostctl.runtime import FAILED, RESTARTED, UNCHANGED, Outcome, Target
 
 LAST_LINES = 20
 LONGEST_LINE = 500
@@ -49,7 +48,8 @@ def bring(
         _roll_back(context, definition, result, verdict, began, verb)
     # The former first: by another name it may be the same Consul.
     left = registry.after_change(context, context.store.good(name), definition)
-    warning = "; ".join(filter(None, [left, registry.after_healthy(context, definition)]))
+    warnings = [left, registry.after_healthy(context, definition), input_chain.warning(context, definition)]
+    warning = "; ".join(filter(None, warnings))
     generation = context.store.commit(name, observed)
     seconds = time.monotonic() - began
     say("%s: %s, generation %d, healthy after %.1f s" % (name, result["outcome"], generation, seconds))
@@ -65,8 +65,6 @@ def down(context: Context, name: str) -> Dict[str, Any]:
     if not context.on_host() or context.store.record(name) is None:
         return {"name": name, "outcome": "absent"}
     good = context.store.good(name)
-    if is_edge(good):
-        _require_nobody_behind(context, name)
     result = _submit(context, name, None)
     if result["error"] or result["outcome"] == FAILED:
         _fail(context, "down", name, began, result["error"] or result["detail"])
@@ -74,14 +72,6 @@ def down(context: Context, name: str) -> Dict[str, Any]:
     say("%s: stopped and removed" % name)
     warning = registry.after_down(context, name, good)
     return dict({"name": name, "outcome": "removed"}, **({"warning": warning} if warning else {}))
-
-
-def _require_nobody_behind(context: Context, name: str) -> None:
-    """Without the edge nobody would answer for those behind it."""
-    behind = sorted(one for one, definition in context.store.wanted().items() if definition["edge"])
-    if behind:
-        message = "%s can't go before the services behind it: %s; nothing was touched"
-        raise BadInput(message % (name, ", ".join(behind)))
 
 
 def restart(context: Context, name: str) -> Dict[str, Any]:
@@ -155,16 +145,25 @@ def await_restarted(context: Context, started: Dict[str, Started], interrupted: 
 
 def with_idle(context: Context, names: List[str], act: Callable[[], None]) -> None:
     """Does something under the lock at a moment when no living run is changing these services."""
-    patience = Patience(lambda: "waiting for the run that changes " + ", ".join(names))
+    patience = Patience(
+        lambda: "waiting for the run that changes " + ", ".join(names), lambda: _changing(context, names)
+    )
     while True:
         with context.lock.held():
-            if not any(busy(context.store.record(name)) for name in names):
+            if not _changing(context, names):
                 transaction.Batch(context, []).run(recovery.adopt(context, set()))
                 act()
                 return
         if context.signals.stop:
             raise Interrupted("interrupted while waiting; nothing was changed")
         patience.wait(0.1)
+
+
+def _changing(context: Context, names: Sequence[str]) -> str:
+    """Which change of these other living runs have under way; what this run has taken over of a dead one is its own."""
+    pending = [record["pending"] for record in map(context.store.record, names) if record and busy(record)]
+    others = [one for one in pending if one and one["owner"] != context.me]
+    return " ".join("%d %s %s" % (one["owner"]["pid"], one["request"], one["since"]) for one in others)
 
 
 def _require_sound(context: Context, definition: ServiceDefinition) -> None:
@@ -194,7 +193,10 @@ def _submit(context: Context, name: str, definition: Optional[ServiceDefinition]
         "who": audit.whoami(),
     }
     context.queue.put(request)
-    patience = Patience(lambda: "%s: waiting for %s" % (name, _in_the_way(context, name)), context.lock.turn)
+    patience = Patience(
+        lambda: "%s: waiting for %s" % (name, _in_the_way(context, name)),
+        lambda: _changing(context, [name]) or context.lock.turn(),
+    )
     try:
         while True:
             result = context.queue.result(request)
@@ -241,11 +243,13 @@ def _await_health(context: Context, definition: ServiceDefinition, result: Resul
     say("%s: it ran but was not healthy (%s); it is started again" % (name, verdict.reason))
     result["outcome"] = RESTARTED
     result["log_mark"] = context.runtime.log_mark(name)
+    target = Target(name, float(definition["stop"]["grace_seconds"]))
     with context.lock.held():
-        outcome = context.runtime.restart([Target(name, float(definition["stop"]["grace_seconds"]))])[name]
-    if outcome.what == FAILED:
-        result["log"] = list(outcome.log)
-        return Verdict(False, "%s; it can't be started again: %s" % (verdict.reason, outcome.detail), 0.0)
+        done = context.runtime.restart([target]).get(name, Outcome(FAILED, "nothing came of it"))
+    if done.what == FAILED:
+        result["log"] = list(done.log)
+        reason = "it can't be started again: %s" % (done.detail or "no reason is known")
+        return Verdict(False, "%s; %s" % (verdict.reason, reason), 0.0)
     return Gate(context.runtime, name, definition["health"], context.signals.stopped).wait()
 
 

@@ -86,6 +86,7 @@ class FakeEdge:
         self.done = done
         self.trouble = ""
         self.up = True
+        self.mute = False
         self.calmed = 0.0  # how long at most a roll waits for old workers
 
     def running(self) -> Any:
@@ -117,6 +118,9 @@ class FakeEdge:
             self.socket.restarts()
             self.done("edge loads")
         return self.trouble
+
+    def silent(self) -> bool:
+        return self.mute
 
     def differs(self) -> str:
         return ""

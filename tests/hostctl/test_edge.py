@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socketserver
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +14,10 @@ import pytest
 
 from hostctl import edge as edge_module
 from hostctl.compose_containers import Containers
-from hostctl.edge import EDGE, FILE, SOCKET, Edge, edge_problems, reason_of
+from hostctl.docker_api import DockerRefused
+from hostctl.edge import EDGE, FILE, SOCKET, Edge, reason_of
 from hostctl.edge_socket import EdgeSilent, EdgeSocket
 from hostctl.errors import HostctlError
-from hostctl.forms import ServiceDefinition
 from hostctl.layout import Layout, write_atomic
 from tests.hostctl.fake_docker import FakeDocker
 
@@ -223,17 +225,135 @@ def test_reasons_are_haproxys_own_with_the_line() -> None:
     assert reason_of(said) == "line 40: unknown keyword 'bnid' in 'listen' section"
 
 
-def test_the_teams_certificates_must_be_there_before_anything_is_touched(tmp_path: Path) -> None:
-    """Docker would make the folder, and nobody could say why the edge doesn't start."""
-    folder = tmp_path / "tls"
-    definition = cast(ServiceDefinition, {"proxy": {"file": FILE, "sockets": "", "certificates": str(folder)}})
-    missing = f"edge.certificates: there is no folder {folder} on this host; put the PEM files there first"
-    assert edge_problems(definition) == [missing]
-    folder.mkdir()
-    assert edge_problems(definition) == [
-        f"edge.certificates: {folder} has no file; put the PEM files (chain and key) there first"
-    ]
-    (folder / "site.pem").write_text("x")
-    assert edge_problems(definition) == []
-    assert edge_problems(cast(ServiceDefinition, {"proxy": {"certificates": ""}})) == []
-    assert edge_problems(cast(ServiceDefinition, {"proxy": None})) == []
+# --- what goes wrong ---
+
+
+def test_one_that_docker_started_and_that_takes_nothing_is_not_well(place: Place) -> None:
+    """It read a former file at its own start, and nothing is on record of that one."""
+    place.write("one\n")
+    place.edge.await_started()
+    place.docker.there[place.id]["State"]["StartedAt"] += "+"
+    place.takes = False
+    place.write("two\n")
+    assert place.edge.load() != ""
+    assert place.edge.differs() == "it has not loaded edge/haproxy.cfg as it is now"
+    place.takes = True
+    assert (place.edge.load(), place.edge.differs()) == ("", "")
+
+
+@pytest.mark.parametrize(("state", "trouble"), [("running", "does not answer on its socket"), ("exited", "ended")])
+def test_one_that_does_not_start_says_why(
+    place: Place, monkeypatch: pytest.MonkeyPatch, state: str, trouble: str
+) -> None:
+    place.write("one\n")
+    place.haproxy.answers.clear()
+    place.docker.there[place.id]["State"]["Status"] = state
+    assert place.edge.await_started() == f"the edge {trouble}"
+    place.docker.there[place.id]["Logs"] = ["[ALERT] (1) : Starting proxy x: cannot bind socket [0.0.0.0:8401]"]
+    said = f"the edge {trouble}: Starting proxy x: cannot bind socket [0.0.0.0:8401]"
+    assert place.edge.await_started() == said
+    monkeypatch.setattr(place.docker, "logs", refusing(DockerRefused(500, "its log is gone")))
+    assert place.edge.await_started() == f"the edge {trouble}"
+
+
+def test_one_that_ends_while_it_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write("one\n")
+    monkeypatch.setattr(place.docker, "post", refusing(DockerRefused(409, "container is not running")))
+    assert place.edge.load() == "the edge can't be told to read its new configuration: container is not running"
+
+
+def test_one_that_is_silent_has_nobody_behind_it(place: Place) -> None:
+    place.haproxy.shutdown()
+    place.haproxy.server_close()
+    (place.layout.root / SOCKET).unlink()
+    assert place.edge.running() is not None
+    assert place.edge.services() == set()
+    assert place.edge.silent()
+
+
+def test_a_full_disk_is_no_reason_to_forget_that_it_has_loaded(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.write("one\n")
+    place.edge.await_started()
+    place.write("two\n")
+    monkeypatch.setattr(edge_module, "write_json", refusing(OSError(errno.ENOSPC, "No space left on device")))
+    assert (place.edge.load(), place.edge.differs()) == ("", "")
+    assert "No space left on device; which configuration the edge has is not written down" in capsys.readouterr().err
+    assert (place.edge.load(), place.signals) == ("", ["SIGUSR2"] * 2)  # to be on the safe side
+
+
+def test_folders_that_cant_be_made_are_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.edge.make_ready()
+    assert [(place.layout.root / name).stat().st_mode & 0o777 for name in ("run/edge", "edge")] == [0o700, 0o755]
+    full = OSError(errno.ENOSPC, "No space left on device", "/x/run/edge")
+    monkeypatch.setattr(edge_module, "make_folder", refusing(full))
+    with pytest.raises(HostctlError, match="the edge's folders can't be made: /x/run/edge: No space left on device"):
+        place.edge.make_ready()
+
+
+def refusing(error: Exception) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return refuse
+
+
+# --- asking HAProxy itself, apart ---
+
+BLOCK = """\
+  edge:
+    image: "team/edge:2"
+    volumes:
+      - ./edge:/edge:ro
+      - /etc/tls, of ours:/tls:ro
+"""
+
+
+class Run:
+    """`docker run`: what it was asked, and what it answers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.argv: list[str] = []
+        self.more: dict[str, Any] = {}
+        self.answer: Exception | tuple[int, str] = (0, "")
+        monkeypatch.setattr(edge_module.subprocess, "run", self._run)
+
+    def _run(self, argv: list[str], **more: Any) -> Any:
+        self.argv, self.more = argv, more
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return subprocess.CompletedProcess(argv, self.answer[0], self.answer[1].encode())
+
+
+def test_the_check_makes_no_folder_that_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    place.docker.images["team/edge:2"] = {"Config": {}}
+    assert place.edge.problem("global\n", BLOCK) is None
+    mounts = [run.argv[at + 1] for at, word in enumerate(run.argv) if word == "--mount"]
+    assert mounts == ['type=bind,"source=/etc/tls, of ours",target=/tls,readonly']
+    assert not {"-v", "--volume"} & set(run.argv)
+    assert run.more["start_new_session"]  # Ctrl-C is hostctl's to hear
+    # What Docker itself says is told: HAProxy was not asked.
+    said = "docker: Error response from daemon:\n  bind source path does not exist: /etc/tls\n"
+    run.answer = (125, said + "\nRun 'docker run --help' for more information\n")
+    assert place.edge.problem("global\n", BLOCK) == (
+        "the edge's configuration can't be checked: "
+        "docker: Error response from daemon: bind source path does not exist: /etc/tls"
+    )
+    run.answer = (1, "[ALERT]    (1) : config : parsing [/dev/stdin:1] : unknown keyword 'globl'\n")
+    assert (
+        place.edge.problem("globl\n", BLOCK)
+        == "the edge would not take edge/haproxy.cfg: line 1: unknown keyword 'globl'"
+    )
+
+
+def test_a_check_that_does_not_end_or_start(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    place.docker.images["team/edge:2"] = {"Config": {}}
+    for error, said in (
+        (subprocess.TimeoutExpired(["docker", "run"], 60), "Docker did not do it within 60 s"),
+        (FileNotFoundError(2, "No such file or directory", "docker"), "docker: No such file or directory"),
+    ):
+        run.answer = error
+        assert place.edge.problem("global\n", BLOCK) == f"the edge's configuration can't be checked: {said}"

@@ -10,8 +10,7 @@ import pytest
 
 from hostctl import health, ports, rollback, service
 from hostctl.context import Context
-from hostctl.edge import EDGE
-from hostctl.errors import BadInput, HostctlError
+from hostctl.errors import HostctlError
 from hostctl.identity import myself
 from hostctl.observe import observe
 from tests.hostctl.compose_place import Place
@@ -122,19 +121,6 @@ def test_not_across_two_ways_to_have_a_port(server: Server) -> None:
     )
     assert str(caught.value).endswith("nothing was touched")
     assert server.serves() == serves
-
-
-def test_the_edge_does_not_go_before_those_behind_it(server: Server) -> None:
-    server.place.plan()
-    store = server.run("x").store
-    for name in (NAME, EDGE):
-        store.begin(server.place.service(name), myself(), "r")
-        store.commit(name, "")
-    with pytest.raises(BadInput, match=f"edge can't go before the services behind it: {NAME}; nothing was touched"):
-        service.down(server.run("down"), EDGE)
-    assert store.record(EDGE) is not None
-    store.forget(NAME)
-    assert service.down(server.run("down"), EDGE)["outcome"] == "removed"
 
 
 def test_one_that_docker_has_just_started_again_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
