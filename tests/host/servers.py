@@ -26,6 +26,9 @@ HOSTCTL = f"{ROOT}/bin/hostctl"
 CA = Path("/etc/ssl/certs/ca-certificates.crt")
 COUNT = {"tencent": 16, "alibaba": 12}
 """Services of ours on each: tencent's twelve and an edition's four, alibaba's eight and the DAO's four."""
+SIX = ("identity-service", "governance-service", "blockchain-service", "crosschain-service", "blockchain-gateway",
+       "blockchain-audit")  # fmt: skip
+"""Of tencent's twelve: all that need another one, a database or a chain, the public one, and one that needs nothing."""
 
 
 class Server:
@@ -64,6 +67,22 @@ class Server:
         """Change one service's entry in the stack file."""
         self.edit(lambda values: values["services"][service].update(settings))
 
+    def shorten(self, *, edition: bool = False) -> Server:
+        """Six of tencent's twelve, with `edition` its four too, and no waiting for its own sake.
+
+        For tests of what one service shows as well as sixteen: most of a test's time is that of its services' starts.
+        """
+        self.edit(lambda values: values.update(services={name: values["services"][name] for name in SIX}))
+        if not edition:
+            self.edit(lambda values: values.pop("edition"))
+        return self.hurry()
+
+    def hurry(self) -> Server:
+        """Nobody waits: a new version settles at once, and a service starts as fast as this machine can."""
+        self.edit(lambda values: values["defaults"].update(settle=0.2, cpus=0.5))
+        self.edit(lambda values: values["host"].update(cpus=16))
+        return self
+
     def up(self, code: int | None = 0, engine: str = "standalone") -> str:
         """`up`; everything that it said."""
         done = self.program.run("up", code=code, engine=engine)
@@ -95,7 +114,7 @@ class Server:
 
     def all_healthy(self) -> bool:
         found = self.health()
-        return len(found) == COUNT[self.stack] and set(found.values()) == {200}
+        return set(found) == set(self.ours()) and set(found.values()) == {200}
 
     def type_it(self) -> str:
         """The documented command, by hand over SSH (P7)."""
