@@ -26,6 +26,8 @@ HOSTCTL = f"{ROOT}/bin/hostctl"
 CA = Path("/etc/ssl/certs/ca-certificates.crt")
 COUNT = {"tencent": 16, "alibaba": 12}
 """Services of ours on each: tencent's twelve and an edition's four, alibaba's eight and the DAO's four."""
+SEALED: dict[str, tuple[str, dict[str, Any]]] = {}
+"""Stack -> its salt, and the passwords under it."""
 SIX = ("identity-service", "governance-service", "blockchain-service", "crosschain-service", "blockchain-gateway",
        "blockchain-audit")  # fmt: skip
 """Of tencent's twelve: all that need another one, a database or a chain, the public one, and one that needs nothing."""
@@ -43,9 +45,20 @@ class Server:
         if stack == "alibaba":
             real = {"huawei": {"endpoint": "https://bcs.example:8080", "chain_id": "bcs-production"}}
             self.edit(lambda values: values.update(chain_settings=real))
-        for name in ADMINS:
-            if name in self.values()["databases"]:
-                self.program.set_secret(name, ADMINS[name][1])
+        self._give_passwords()
+
+    def _give_passwords(self) -> None:
+        """The databases' own, encrypted once for all copies of a stack: each costs a program's start."""
+        file = self.program.folder / f"Pulumi.{self.stack}.yaml"
+        if self.stack not in SEALED:
+            for name in ADMINS:
+                if name in self.values()["databases"]:
+                    self.program.set_secret(name, ADMINS[name][1])
+            SEALED[self.stack] = yaml.safe_load(file.read_text())["encryptionsalt"], self.values()["secrets"]
+            return
+        salt, secrets = SEALED[self.stack]
+        self.edit(lambda values: values.update(secrets=dict(secrets)))
+        file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"encryptionsalt": salt}, sort_keys=False))
 
     def edit(self, change: Any) -> None:
         self.program.edit(change)
