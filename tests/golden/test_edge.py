@@ -252,3 +252,14 @@ def test_an_edge_changes_nothing_of_the_documented_env_file() -> None:
     for stack in SERVERS:
         name = f"blockchain-{stack}.env"
         assert (HERE / stack / name).read_bytes() == (HERE / f"{stack}-recreate" / name).read_bytes()  # P4
+
+
+@pytest.mark.parametrize("seconds", [5, 60, 300])
+def test_who_ends_first(seconds: int) -> None:
+    """A request that may still be answered is cut by nobody: not by a reload, nor by Docker."""
+    plan = plan_of("tencent", put("edge.timeout", seconds))
+    text = host_files(plan)["edge/haproxy.cfg"]
+    numbers = {key: int(found) for key, found in re.findall(r"^    ([a-z -]+) (\d+)s$", text, re.MULTILINE)}
+    assert numbers["timeout server"] == numbers["timeout client"] == seconds
+    assert seconds < numbers["hard-stop-after"] < int(block(plan)["stop_grace_period"].removesuffix("s"))
+    assert definitions(plan)["service/edge"]["stop"]["grace_seconds"] == seconds + 10
