@@ -63,7 +63,8 @@ class HostImage(pulumi.ComponentResource):
             target=target,
             create=remote.observed(target, text, args.label),
             stdin=json.dumps(args.told, ensure_ascii=False, indent=2),
-            delete=remove(target, "remove-image", image.name),
+            # Which image, too: one of the same name that comes from elsewhere is there before this one goes.
+            delete=remove(target, "remove-image", image.name, image.run_as),
             from_here=from_here,
         )
         brought = remote.run(f"{name}-brought", command, pulumi.ResourceOptions(parent=self))

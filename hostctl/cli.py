@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     verb("down", "stop and forget one service", "name")
     verb("remove-secrets", "remove an owner's secrets", "name")
     verb("remove-database", "forget a database; it is never touched", "name")
-    verb("remove-image", "forget an image; take away what was brought and nobody needs", "name")
+    gone = verb("remove-image", "forget an image; take away what was brought and nobody needs", "name")
+    gone.add_argument("image", nargs="?", help="forget it only while it is this one (REPOSITORY:TAG)")
     verb("observe", "labels of what is; changes nothing (databases to check on stdin)")
     verb("status", "services with their state, pid, ports and health").add_argument("--json", action="store_true")
     verb("logs", "the last lines of a service's log", "name").add_argument("-n", type=int, default=50)
@@ -209,7 +210,7 @@ def _remove_image(options: argparse.Namespace) -> int:
     from hostctl import images
 
     name = _name(options)
-    return _changing(options, lambda context: images.forget(context, name))
+    return _changing(options, lambda context: images.forget(context, name, options.image))
 
 
 def _observe(options: argparse.Namespace) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import math
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -43,7 +45,7 @@ class Seen(NamedTuple):
     def process(self) -> Process:
         """The same as every runtime tells it."""
         states = {"running": "running", "created": "starting", "paused": "stopped", "removing": "stopped"}
-        return Process(states.get(self.state, "failed"), self.pid, self.detail)
+        return Process(states.get(self.state, "failed"), self.pid, self.detail, _age(self.started))
 
 
 class Containers:
@@ -56,6 +58,12 @@ class Containers:
     def names(self) -> List[str]:
         """Services that have a container."""
         return sorted({entry["Labels"][SERVICE] for entry in self._entries()})
+
+    def unproven(self) -> List[str]:
+        """Services of which a container runs that Docker would not start again: what killed runs have left."""
+        return [
+            name for name in self.names() if any(one.state == "running" and not one.proven for one in self.all(name))
+        ]
 
     def all(self, name: str) -> List[Seen]:
         """All containers of a service: one that runs and is proven first, then the newest."""
@@ -95,6 +103,10 @@ class Containers:
         """Whether the container that serves lacks its documented name ("" when it doesn't)."""
         now = self._misnamed(name)
         return "" if now is None else "its container is not called %s" % now.documented
+
+    def leftover(self, name: str) -> str:
+        """Whether a service has more than one container ("" when it hasn't)."""
+        return "a second container of it is left" if len(self._entries(name)) > 1 else ""
 
     def call(self, name: str) -> None:
         """Gives the container that serves its documented name (E2); it runs on, and compose knows it by its labels.
@@ -205,6 +217,14 @@ def seen(found: Mapping[str, Any]) -> Seen:
         _host_ports(found),
         labels.get(CONTAINER, ""),
     )
+
+
+def _age(started: str) -> float:
+    """Seconds since Docker's time of a start; one that says nothing is old."""
+    try:
+        return time.time() - calendar.timegm(time.strptime(started[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return math.inf
 
 
 def _policy(found: Mapping[str, Any]) -> str:

@@ -40,6 +40,8 @@ class Change(NamedTuple):
     definition: ServiceDefinition
     grace_seconds: float
     serving: Seen
+    back: bool = False
+    """On the way back to what served: it is not given up because somebody wants to stop."""
 
 
 class Rolling:
@@ -55,8 +57,9 @@ class Rolling:
         Of two that are proven, the one that is as wanted stays. The others are what a run that was killed has left.
         """
         found = self._containers.all(name)
-        serving = [one for one in found if one.state == "running" and one.proven]
-        keep = next((one for one in serving if fresh(one)), serving[0] if serving else None)
+        keep = _keep(found, fresh)
+        if keep is not None and not keep.proven:
+            self._containers.set_proven(keep.id, True)
         if keep is None:
             for one in found:  # what is stopped is compose's to start or to make anew
                 if not one.proven:
@@ -84,7 +87,6 @@ class Rolling:
         assert behind is not None
         old = _slot(behind, change.serving)
         free = next(slot for slot in SLOTS if slot != old)
-        path = self._path(change, behind)
         try:
             self._edge.socket.set(change.name, free, DRAIN)
             new = self._begin(change.name)
@@ -93,12 +95,12 @@ class Rolling:
             return Outcome(FAILED, str(error))
         try:
             began = time.monotonic()
-            self._prove(new, change.definition, behind, path)
+            self._prove(new, change, behind, free)
             proved = time.monotonic() - began
             self._take_in(change.name, free, new)
         except HostctlError as error:
             log = self._log(new)
-            self._give_up(change.name, free, new)
+            self._give_up(change, free, new)
             return Outcome(FAILED, str(error), log)
         say("%s: the new container proved itself in %.1f s and serves; the old one ends" % (change.name, proved))
         self._retire(change.name, behind, change.serving, change.grace_seconds)
@@ -141,31 +143,32 @@ class Rolling:
                 self._containers.delete(one.id)
             raise
 
-    def _path(self, change: Change, behind: Behind) -> str:
-        """What the new one is asked: whether it is ready, unless the one that serves isn't.
+    def _prove(self, new: Seen, change: Change, behind: Behind, slot: str) -> None:
+        """Waits until it is ready, and for a while goes on to be. Raises HostctlError with what is wrong.
 
-        A database that is missing must not keep anybody from changing the service, perhaps for that very reason.
+        When its time is over and what serves isn't ready either, to be alive is enough: a database that is missing
+        must not keep anybody from changing the service, perhaps for that very reason.
         """
-        address = _address(behind, change.serving)
-        assert address is not None  # or it would not roll
-        answer = health.ask(address + behind["ready"], READY_SECONDS)
-        if answer.status in (health.HEALTHY, health.UNKNOWN, 0):  # 0: it said nothing of itself
-            return behind["ready"]
-        say(
-            "%s: what serves isn't ready either (%s): the new one is asked for %s" % (change.name, answer.said, _HEALTH)
-        )
-        return _HEALTH
+        closed = _Closed(self._edge, change.name, slot)
+        try:
+            self._answers_well(new, change, behind, behind["ready"], closed)
+        except _NotReady as error:
+            address = _address(behind, change.serving)
+            answer = health.ask("%s%s" % (address, behind["ready"]), READY_SECONDS)
+            if address is None or answer.status in (health.HEALTHY, health.UNKNOWN, 0):  # 0: it says nothing of itself
+                raise
+            say("%s: %s, but what serves isn't ready either (%s)" % (change.name, error, answer.said))
+            self._answers_well(new, change, behind, _HEALTH, closed)
 
-    def _prove(self, new: Seen, definition: ServiceDefinition, behind: Behind, path: str) -> None:
-        """Waits until it answers well there, and goes on to for a while. Raises HostctlError with what is wrong."""
+    def _answers_well(self, new: Seen, change: Change, behind: Behind, path: str, closed: _Closed) -> None:
         began = time.monotonic()
-        limit, settle = float(definition["health"]["timeout_seconds"]), float(behind["settle_seconds"])
+        limit, settle = float(change.definition["health"]["timeout_seconds"]), float(behind["settle_seconds"])
         since, said = math.inf, "it was never asked"
         while True:
-            now = self._running(new)
-            address = _address(behind, now)
+            address = _address(behind, self._running(new))
             if address is None:
                 raise HostctlError("it has no port of %s" % " and ".join(map(str, behind["ports"])))
+            self._quietly(closed.keep)
             answer = health.ask(address + path, 1.0)
             spent = time.monotonic() - began
             if answer.status == health.UNKNOWN and path != _HEALTH:
@@ -177,10 +180,10 @@ class Rolling:
                 since = spent
             if spent - since >= settle:
                 return
-            if self._stopped():
+            if self._stopped() and not change.back:
                 raise HostctlError("interrupted")
             if (spent >= limit and since == math.inf) or spent >= limit + settle:
-                raise HostctlError("not ready within %g s: %s" % (limit, said))
+                raise _NotReady("not ready within %g s: %s" % (limit, said))
             time.sleep(POLL_SECONDS)
 
     def _take_in(self, name: str, slot: str, new: Seen) -> None:
@@ -212,18 +215,17 @@ class Rolling:
             raise HostctlError("its process ended: " + now.detail)
         return now
 
-    def _give_up(self, name: str, slot: str, new: Seen) -> None:
+    def _give_up(self, change: Change, slot: str, new: Seen) -> None:
         """Takes the new one away again; requests that it may have got are finished first."""
-        self._drain(name, slot, EDGE_SECONDS)
+        self._drain(change.name, slot, change.grace_seconds)
         self._containers.delete(new.id)
-        self._quietly(lambda: self._edge.socket.empty(name, slot))
+        self._quietly(lambda: self._edge.socket.empty(change.name, slot))
 
     def _reopen(self, name: str, kept: Optional[str]) -> None:
         """Places that a run that was killed has left closed."""
         socket = self._edge.socket
-        for place, slot in socket.slots().get(name, {}).items():
-            if slot.status.startswith("DRAIN"):
-                socket.set(name, place, READY) if place == kept else socket.empty(name, place)
+        for place in socket.drained(name):
+            socket.set(name, place, READY) if place == kept else socket.empty(name, place)
 
     def _open(self, name: str, behind: Optional[Behind], keep: Seen) -> None:
         """What stays must get requests before the others get none."""
@@ -244,9 +246,22 @@ class Rolling:
             self._quietly(lambda: self._edge.socket.empty(name, slot))
 
     def _drain(self, name: str, slot: str, seconds: float) -> None:
-        """No new requests, and time for those under way."""
+        """No new requests, and time for those under way.
+
+        An edge that can't be told for so long is not waited for: one that forwards all the same finds the place
+        shut, and tries the other one.
+        """
         socket = self._edge.socket
-        self._quietly(lambda: socket.set(name, slot, DRAIN))
+
+        def told() -> bool:
+            try:
+                socket.set(name, slot, DRAIN)
+            except HostctlError:
+                return self._edge.running() is None
+            return True
+
+        if not until(told, EDGE_SECONDS):
+            say("warning: the edge can't be told that %s/%s gets no more requests" % (name, slot))
         self._quietly(lambda: socket.wait(name, slot, lambda found: not found.requests, seconds))
 
     def _quietly(self, act: Callable[[], object]) -> None:
@@ -261,6 +276,35 @@ class Rolling:
             return self._containers.api.logs(one.id, LOG_LINES)
         except HostctlError as error:
             return ["its log can't be read: %s" % error]
+
+
+class _NotReady(HostctlError):
+    """Its time is over; it runs, and is not well."""
+
+
+class _Closed:
+    """A place that gets no requests: an edge that begins anew meanwhile has to be told once more."""
+
+    def __init__(self, edge: Edge, name: str, slot: str) -> None:
+        self._edge, self._name, self._slot = edge, name, slot
+        self._worker = edge.socket.worker()
+
+    def keep(self) -> None:
+        """Raises HostctlError where the edge doesn't take it."""
+        worker = self._edge.socket.worker()
+        if worker not in (0, self._worker):
+            self._edge.socket.set(self._name, self._slot, DRAIN)
+            self._worker = worker
+
+
+def _keep(found: Sequence[Seen], fresh: Callable[[Seen], bool]) -> Optional[Seen]:
+    """Which of a service's containers goes on: of those that run a proven one, of these one that is as wanted.
+
+    One that serves alone stays, whoever told Docker not to start it again.
+    """
+    running = [one for one in found if one.state == "running"]
+    among = [one for one in running if one.proven] or running
+    return next((one for one in among if fresh(one)), among[0] if among else None)
 
 
 def _slot(behind: Optional[Behind], one: Optional[Seen]) -> Optional[str]:

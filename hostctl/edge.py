@@ -15,18 +15,23 @@ from typing import Dict, List, NamedTuple, Optional, Set
 
 from hostctl import compose_files
 from hostctl.compose_containers import Containers, Seen
+from hostctl.console import say, say_once
 from hostctl.docker_api import DockerApi, DockerRefused, client_environment
-from hostctl.edge_socket import EdgeSocket, until
+from hostctl.edge_socket import EdgeSilent, EdgeSocket, until
+from hostctl.errors import HostctlError
 from hostctl.forms import ServiceDefinition
-from hostctl.layout import Layout, read_json, read_text, write_json
+from hostctl.layout import Layout, make_folder, read_json, read_text, remove, write_json
 
 EDGE = "edge"
 FILE, SOCKET = "edge/haproxy.cfg", "run/edge/stats.sock"
 _CERTIFICATES = ":/tls:ro"
 START_SECONDS, RELOAD_SECONDS, CHECK_SECONDS = 15.0, 15.0, 60.0
-MOST_PROCESSES, CALM_SECONDS = 4, 10.0
+SILENT_SECONDS = 3.0
+MASTER_AND_WORKER, MOST_PROCESSES, CALM_SECONDS = 2, 4, 10.0
 """The master, the worker, and workers before it that finish what they have begun: each has some 3 MB of its limit."""
 LONGEST_REASON = 600
+_DOCKERS_OWN = (125, 126, 127)
+"""Exit codes of `docker run` itself, where HAProxy did not come to say anything."""
 # HAProxy's own words, without the process' and the file's name.
 _WORD = re.compile(
     r"^\[(?:ALERT|WARNING|NOTICE)\]\s*\(\d+\)\s*:\s*(?:config\s*:\s*)?(?:parsing \[\S+?:(\d+)\]\s*:\s*)?"
@@ -55,8 +60,11 @@ class Edge:
         return now if now is not None and now.state == "running" else None
 
     def services(self) -> Set[str]:
-        """Those that it forwards to now; none while it doesn't run."""
-        return set(self.socket.slots()) if self.running() is not None and self.socket.worker() else set()
+        """Those that it forwards to now; none while it doesn't run, or doesn't say."""
+        try:
+            return set(self.socket.slots()) if self.running() is not None else set()
+        except EdgeSilent:
+            return set()
 
     def pids(self) -> Set[int]:
         """Its processes, as the host counts."""
@@ -70,10 +78,13 @@ class Edge:
         return {int(row[0]) for row in table["Processes"]}
 
     def make_ready(self) -> None:
-        """What must be there before its container is."""
-        for folder in (self.socket.path.parent, (self._layout.root / FILE).parent):
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self.socket.path.parent.chmod(0o700)
+        """What must be there before its container is. Raises HostctlError where the disk is full, say."""
+        try:
+            self._layout.run.mkdir(mode=0o700, exist_ok=True)
+            for folder, mode in ((self.socket.path.parent, 0o700), ((self._layout.root / FILE).parent, 0o755)):
+                make_folder(folder, mode)
+        except OSError as error:
+            raise HostctlError("the edge's folders can't be made: %s: %s" % (error.filename, error.strerror)) from None
 
     def problem(self, text: str, block: str) -> Optional[str]:
         """Why the edge of this compose block would not take a configuration, or None: HAProxy reads it, apart.
@@ -88,63 +99,107 @@ class Edge:
         try:
             done = subprocess.run(
                 argv,
-                input=text.encode(),
+                input=text.encode("utf-8", "surrogateescape"),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=client_environment(),
                 timeout=CHECK_SECONDS,
+                # A session of its own: Ctrl-C ends hostctl where it can stop cleanly, not the program under it.
+                start_new_session=True,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return "the edge's configuration can't be checked: %s" % error
-        said = done.stdout.decode("utf-8", "replace")
+        except subprocess.TimeoutExpired:
+            return "the edge's configuration can't be checked: Docker did not do it within %g s" % CHECK_SECONDS
+        except OSError as error:
+            return "the edge's configuration can't be checked: docker: %s" % (error.strerror or error)
         if done.returncode == 0:
             return None
-        return "the edge would not take %s: %s" % (
-            FILE,
-            reason_of(said.splitlines()) or "exit code %d" % done.returncode,
-        )
+        said = done.stdout.decode("utf-8", "replace").splitlines()
+        if done.returncode in _DOCKERS_OWN:
+            words = " ".join(" ".join(line for line in said if "--help" not in line).split())[:LONGEST_REASON]
+            return "the edge's configuration can't be checked: %s" % (words or "exit code %d" % done.returncode)
+        return "the edge would not take %s: %s" % (FILE, reason_of(said) or "exit code %d" % done.returncode)
 
     def await_started(self) -> str:
         """Waits for a container that was just started with the file in place; "" or what is wrong."""
-        text = self._digest()
-        if not until(lambda: self.socket.worker() != 0, START_SECONDS):
-            return "it does not answer on its socket"
+        text, since = self._digest(), int(time.time())
+        answers = until(lambda: self.socket.worker() != 0, START_SECONDS)
         now = self.running()
-        if now is None:
-            return "it ended"
+        if not answers or now is None:
+            trouble = "the edge ended" if now is None else "the edge does not answer on its socket"
+            found = self._containers.current(EDGE)
+            said = "" if found is None else self._said(found, since - int(START_SECONDS))
+            return "%s: %s" % (trouble, said) if said else trouble
         self._note(Loaded(now.id, now.started, text))
         return ""
 
+    def silent(self) -> bool:
+        """Whether it runs, and for some seconds does not answer on its socket: nobody can tell it anything."""
+        return self.running() is not None and not until(lambda: self.socket.worker() != 0, SILENT_SECONDS)
+
     def differs(self) -> str:
-        """Whether it runs with another configuration than the file ("" when it doesn't)."""
+        """Whether it is silent, or runs with another configuration than the file ("" when all is well)."""
         now = self.running()
         if now is None:
             return ""
-        noted = self._noted()
+        if self.silent():
+            return "it runs, and does not answer on its socket"
         # A start by Docker itself reads the file that is there: only an older one of the same start is stale.
-        same_start = noted is not None and (noted.container, noted.started) == (now.id, now.started)
-        stale = same_start and noted != Loaded(now.id, now.started, self._digest())
+        stale = self._same_start(now) and self._noted() != Loaded(now.id, now.started, self._digest())
         return "it has not loaded %s as it is now" % FILE if stale else ""
+
+    def loaded(self) -> bool:
+        """Whether there is nothing to load: it has the file as it is, or it doesn't run."""
+        now = self.running()
+        return now is None or self._noted() == Loaded(now.id, now.started, self._digest())
+
+    def calm(self, seconds: float) -> None:
+        """Waits for workers that finish what they began: what is told to the edge from now on they don't hear.
+
+        They would go on sending their clients' requests to a container that is about to be removed.
+        """
+        if len(self.pids()) <= MASTER_AND_WORKER:
+            return
+        say("waiting for requests that the edge took before it read its configuration again, %g s at most" % seconds)
+        if not until(lambda: len(self.pids()) <= MASTER_AND_WORKER, seconds + CALM_SECONDS):
+            say("warning: an older worker of the edge goes on; its requests may be lost")
 
     def load(self, always: bool = False) -> str:
         """Has it take the file as it is now, unless it has; "" or why it did not: the former one is in force then."""
         now = self.running()
         if now is None:
             return ""
-        wanted = Loaded(now.id, now.started, self._digest())
-        if self._noted() == wanted and not always:
+        if self.loaded() and not always:
             return ""
+        wanted = Loaded(now.id, now.started, self._digest())
         if not until(lambda: self.socket.worker() != 0, START_SECONDS):
             return "the edge does not answer on its socket"
         until(lambda: len(self.pids()) <= MOST_PROCESSES, CALM_SECONDS)
         before, since = self.socket.worker(), int(time.time())
-        self._api.post("/containers/%s/kill" % now.id, signal="SIGUSR2")
+        try:
+            self._api.post("/containers/%s/kill" % now.id, signal="SIGUSR2")
+        except DockerRefused as error:  # ended this moment
+            return "the edge can't be told to read its new configuration: %s" % error
         if not until(lambda: self.socket.worker() not in (0, before), RELOAD_SECONDS):
-            said = reason_of(self._api.logs(now.id, 20, since))
+            # On record for this start, too: nobody may take it for one that has read the file.
+            if self._noted() is None or not self._same_start(now):
+                self._note(wanted._replace(text=""))
+            said = self._said(now, since)
             return "the edge did not take its new configuration: %s" % (said or "it says nothing")
         self._note(wanted)
         return ""
+
+    def _said(self, now: Seen, since: int) -> str:
+        """HAProxy's reasons in its log since then; "" where it gives none, or Docker doesn't give its log."""
+        try:
+            return reason_of(self._api.logs(now.id, 20, since))
+        except HostctlError:
+            return ""
+
+    def _same_start(self, now: Seen) -> bool:
+        """Whether what is noted is of this start of this container."""
+        noted = self._noted()
+        return noted is not None and (noted.container, noted.started) == (now.id, now.started)
 
     def _digest(self) -> str:
         return hashlib.sha256(
@@ -152,7 +207,11 @@ class Edge:
         ).hexdigest()
 
     def _note(self, loaded: Loaded) -> None:
-        write_json(self._path(), loaded._asdict(), durable=False)
+        try:
+            write_json(self._path(), loaded._asdict(), durable=False)
+        except OSError as error:  # it has loaded it; the next run has it load it once more
+            remove(self._path())
+            say_once("%s: %s; which configuration the edge has is not written down" % (self._path(), error.strerror))
 
     def _noted(self) -> Optional[Loaded]:
         found: Optional[Dict[str, str]] = read_json(self._path())
@@ -186,5 +245,7 @@ def _mount(block: str) -> List[str]:
     for line in block.split("\n"):
         volume = line.strip().lstrip("- ").strip('"')
         if volume.endswith(_CERTIFICATES):
-            return ["--volume", volume.replace("$$", "$")]
+            source = volume[: -len(_CERTIFICATES)].replace("$$", "$")
+            # Unlike --volume it never makes a folder that is missing; read as CSV, for a comma in the name.
+            return ["--mount", 'type=bind,"source=%s",target=/tls,readonly' % source]
     return []

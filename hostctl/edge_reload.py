@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from hostctl import audit, compose_files
-from hostctl.compose_containers import Containers
+from hostctl import audit, compose_files, edge_certificates
+from hostctl.compose_runtime import ComposeRuntime
 from hostctl.context import Context
-from hostctl.docker_api import DockerApi
-from hostctl.edge import EDGE, FILE, Edge
+from hostctl.edge import EDGE, FILE
 from hostctl.errors import BadInput, HostctlError
 from hostctl.layout import read_text
 
@@ -22,13 +21,15 @@ def reload_edge(context: Context) -> Dict[str, Any]:
     spec = context.host()["definition"]["compose"] if context.on_host() else None
     if definition is None or spec is None:
         raise BadInput("this host has no edge")
-    api = DockerApi()
-    edge = Edge(context.layout, api, Containers(context.layout, api, context.host()["definition"]["name"]))
+    runtime = ComposeRuntime(context.layout, context.lock)
+    edge = runtime.edge()
     with context.lock.held():
         if edge.running() is None:
             raise HostctlError("the edge does not run: `pulumi up`, or `docker-compose -f %s up -d`" % spec["file"])
         block = compose_files.block_of(read_text(context.layout.root / spec["file"]) or "", EDGE)
-        trouble = edge.problem(read_text(context.layout.root / FILE) or "", block) or edge.load(always=True)
+        trouble = edge_certificates.problem(definition)
+        trouble = trouble or edge.problem(read_text(context.layout.root / FILE) or "", block) or ""
+        trouble = trouble or runtime.load_edge(always=True)
     audit.record(context.layout, "reload-edge", EDGE, "failed" if trouble else "reloaded", reason=trouble)
     if trouble:
         raise HostctlError("%s; it goes on as it was" % trouble)

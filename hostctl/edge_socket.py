@@ -7,7 +7,7 @@ import io
 import socket
 import time
 from pathlib import Path
-from typing import Callable, Dict, NamedTuple, Optional
+from typing import Callable, Dict, NamedTuple, Optional, Set
 
 from hostctl.errors import HostctlError
 
@@ -15,6 +15,7 @@ SECONDS = 5.0
 POLL_SECONDS = 0.05
 READY, DRAIN = "ready", "drain"
 _ALL = "BACKEND", "FRONTEND"
+_FORCED_DRAIN = 0x08  # HAProxy's SRV_ADMF_FDRAIN
 
 
 class EdgeSilent(HostctlError):
@@ -88,6 +89,19 @@ class EdgeSocket:
     def slot(self, service: str, name: str) -> Optional[Slot]:
         """One of them; None when the edge has no such."""
         return self.slots().get(service, {}).get(name)
+
+    def drained(self, service: str) -> Set[str]:
+        """The slots of a service that were told to get no requests; none of one that the edge doesn't have.
+
+        A status doesn't tell: what is down, too, is called DOWN.
+        """
+        said = self.ask("show servers state " + service).splitlines()
+        header = next((line for line in said if line.startswith("# ")), None)
+        if header is None:
+            return set()
+        rows = [line.split(" ") for line in said[said.index(header) + 1 :] if line]
+        found = [dict(zip(header[2:].split(" "), row)) for row in rows]
+        return {one["srv_name"] for one in found if int(one["srv_admin_state"]) & _FORCED_DRAIN}
 
     def set(self, service: str, name: str, state: str) -> None:
         """Says whether a slot may get requests: `ready` or `drain` (those under way go on)."""

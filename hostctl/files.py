@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set
 
-from hostctl import file_definition
+from hostctl import edge_kept, file_definition
 from hostctl.assemble import Part, assemble
 from hostctl.context import Context, HostRecord
 from hostctl.errors import BadInput
@@ -27,6 +27,8 @@ def contributions(context: Context, services: Services) -> Dict[str, List[Part]]
         found.setdefault(name, []).extend(database["definition"]["parts"])
     for name, service in services.items():
         found.setdefault(name, []).extend(service["parts"])
+    for name, kept in edge_kept.parts(context.layout).items():
+        found.setdefault(name, kept)  # whoever is on record says it himself
     return found
 
 

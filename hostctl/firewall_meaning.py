@@ -57,7 +57,7 @@ def lets_in(table: Mapping[str, Sequence[str]], rule: str, ports: Optional[Seque
     `below`: it stands in a chain that another one leads to; coming back from there decides nothing.
     """
     found = meaning(rule)
-    if found.target in _HARMLESS or _is_about_others(dict(found.matches), ports):
+    if found.target in _HARMLESS or is_about_others(dict(found.matches), ports):
         return False
     if found.target == "RETURN":
         return not below
@@ -66,7 +66,8 @@ def lets_in(table: Mapping[str, Sequence[str]], rule: str, ports: Optional[Seque
     return True
 
 
-def _is_about_others(matches: Mapping[str, str], ports: Optional[Sequence[int]]) -> bool:
+def is_about_others(matches: Mapping[str, str], ports: Optional[Sequence[int]]) -> bool:
+    """Whether a rule's matches leave out every new TCP connection from outside to these ports."""
     states = matches.get("--ctstate", matches.get("--state"))
     if states is not None and set(states.split(",")) <= _NOTHING_NEW:
         return True

@@ -280,9 +280,11 @@ def wanted_generation(record: Record) -> Optional[int]:
 
 
 def busy(record: Optional[Record], besides: str = "") -> bool:
-    """Whether a living run (other than the request `besides`) is changing this service."""
+    """Whether a living run (other than the request `besides`) is changing this service, or putting it back."""
     pending = record["pending"] if record else None
-    return pending is not None and pending["request"] != besides and alive(pending["owner"])
+    if pending is None or (besides and pending["request"] == besides):
+        return False
+    return alive(pending["owner"])
 
 
 def orphaned(record: Record) -> bool:

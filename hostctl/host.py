@@ -12,6 +12,7 @@ from hostctl import (
     RUNTIMES,
     audit,
     compose_program,
+    edge_kept,
     files,
     firewall,
     integrations,
@@ -108,6 +109,8 @@ def _apply(context: Context, runtime: Runtime, before: Optional[HostRecord], aft
         _restore(context, before)
         raise HostctlError(problem)
     transaction.Batch(context, []).run(recovery.adopt(context, set()))
+    if before is not None:
+        edge_kept.drop(context.layout)  # the containers, too, end below
     texts = files.present(context)
     files.render(context)
     try:

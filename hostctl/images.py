@@ -109,14 +109,19 @@ def _we_brought(context: Context, image: str, identity: str) -> bool:
     return False
 
 
-def forget(context: Context, name: str) -> Dict[str, Any]:
+def forget(context: Context, name: str, image: Optional[str] = None) -> Dict[str, Any]:
     """Forgets an image; takes away what we brought, unless a container or another name still needs it.
 
+    With `image`, only while the name still means that one: where an image of that name comes from elsewhere now (a
+    registry, say, and was built here), the new one is there before the old one goes.
     What a rollback needs stays, until one of the images that come or go later finds that none does any more.
     """
     record = _read(context, name)
     if record is None or not record["image"]:
         return {"name": name, "outcome": "absent"}
+    if image not in (None, record["image"]):
+        say("%s is %s by now, and stays" % (name, record["image"]))
+        return {"name": name, "outcome": "replaced", "removed": []}
     mine = list(record["former"])
     if record["ours"]:
         mine.append({"image": record["image"], "id": record["id"]})

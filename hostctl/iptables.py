@@ -52,7 +52,12 @@ def missing(wanted: Sequence[Family]) -> str:
 
 def read(family: Family) -> Table:
     """The table `filter` as it is now."""
-    return parse(_run(family, "-save", ["-t", "filter"]))
+    return parse(saved(family))
+
+
+def saved(family: Family) -> str:
+    """The same as `iptables-save` prints it, with the chains' policies."""
+    return _run(family, "-save", ["-t", "filter"])
 
 
 def change(family: Family, lines_for: Callable[[Table], str], before: Table) -> None:

@@ -47,6 +47,7 @@ class Layout:
         self.firewall = self.state / "firewall.json"
         self.audit = self.state / "audit.log"
         self.files = self.state / "files.json"
+        self.kept = self.state / "kept.json"
         self.secret_records = self.state / "secrets"
         self.adopted = self.state / "adopted.json"
         self.supervisord_conf = self.root / "supervisord.conf"

@@ -73,10 +73,19 @@ class HostLock:
         except (OSError, ValueError, KeyError, TypeError):
             return "another run"  # it changed hands while we looked
 
+    def turn(self) -> str:
+        """Another text for each that takes the lock: whoever waits sees whether it moves on."""
+        try:
+            with open(str(self._path)) as stream:
+                found = cast("Dict[str, Any]", json.load(stream))
+            return "%s %s" % (found["pid"], found["since"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""  # it changed hands while we looked
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """With the lock, waiting for it as long as it takes."""
-        waiting = Patience(lambda: "waiting for the host's lock, held by " + self.holder())
+        waiting = Patience(lambda: "waiting for the host's lock, held by " + self.holder(), self.turn)
         while not self.try_acquire():
             waiting.wait(POLL_SECONDS)
         try:
@@ -86,16 +95,23 @@ class HostLock:
 
 
 class Patience:
-    """A wait that says what it waits for: after a second, then every ten."""
+    """A wait that says what it waits for: after a second, then every ten.
 
-    def __init__(self, what: Callable[[], str]) -> None:
-        self._what = what
+    It ends when for ten minutes nothing has moved on: `turn` is another text each time that something has.
+    """
+
+    def __init__(self, what: Callable[[], str], turn: Callable[[], str] = lambda: "") -> None:
+        self._what, self._turn = what, turn
+        self._last: str = turn()
         self._began = time.monotonic()
         self._next_word = self._began + FIRST_WORD_AFTER
 
     def wait(self, seconds: float) -> None:
-        """Sleeps a little; gives up after ten minutes."""
+        """Sleeps a little. Raises HostctlError when nothing has moved on for too long."""
         now = time.monotonic()
+        turn = self._turn()
+        if turn not in ("", self._last):
+            self._last, self._began = turn, now
         if now >= self._next_word:
             say(self._what())
             self._next_word = now + WORD_EVERY

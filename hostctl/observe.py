@@ -12,15 +12,16 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from hostctl import client, docker_api, files, firewall, images, integrations, registry, secretfiles
+from hostctl import client, docker_api, files, firewall, health, images, integrations, registry, secretfiles
 from hostctl.compose_files import STACK
 from hostctl.context import Context
-from hostctl.forms import DatabaseDefinition, HostFile, ObserveInput
+from hostctl.forms import DatabaseDefinition, HostFile, ObserveInput, ServiceDefinition
 from hostctl.generations import Record, busy
 from hostctl.labels import NOT_YET, SEPARATOR, label_of
 from hostctl.redact import Unreadable, read_secrets
 from hostctl.runtime import Process
 
+_HEALTH_SECONDS = 1.0
 _KNOCK_SECONDS = 2.0
 Texts = Mapping[str, Optional[str]]
 
@@ -160,7 +161,8 @@ class _Seen:
         if definition is None:
             return "generation %d is missing in state/" % (record["good"] or 0)
         runtime = self._context.runtime
-        return runtime.differs(name, definition["digest"], process) or runtime.misnamed(name)
+        differs = runtime.differs(name, definition["digest"], process) or runtime.leftover(name)
+        return differs or runtime.misnamed(name) or _not_yet_well(definition, process)
 
     def _edited(self, owner: str) -> str:
         for part in self._parts.get(owner, []):
@@ -236,6 +238,14 @@ class _Checks:
         if record is None:
             return found + SEPARATOR + self._absent
         return record["label"] if record["found"] == found else found
+
+
+def _not_yet_well(definition: ServiceDefinition, process: Process) -> str:
+    """Whether one that has just begun, perhaps because Docker did, doesn't answer yet: an `up` then waits for it."""
+    if not 0 <= process.age < definition["health"]["timeout_seconds"]:
+        return ""
+    reason = health.probe(definition["health"]["url"], _HEALTH_SECONDS)
+    return "it began %d s ago and is not healthy yet: %s" % (process.age, reason) if reason else ""
 
 
 def _runs(process: Optional[Process]) -> bool:

@@ -165,6 +165,10 @@ class ProcessRuntime:
         current = {owner: file_identity(self._layout, owner) for owner in known["secrets"]}
         return "" if current == known["secrets"] else OLDER_SECRETS
 
+    def leftover(self, name: str) -> str:
+        """Nothing: supervisord has one process of each program."""
+        return ""
+
     def misnamed(self, name: str) -> str:
         """Never: supervisord calls each by its own name."""
         return ""

@@ -27,7 +27,7 @@ def put_back(context: Context, name: str) -> Optional[Verdict]:
         context.store.turn(name, ROLLING_BACK, context.me)
         good = context.store.good(name)
         files.render(context)
-        target = Target(name, _grace(context, name), undone=True)
+        target = Target(name, _grace(context, name), undone=True, back=True)
         host = context.host()["definition"]
         outcomes = context.runtime.converge([target] if good else [], [] if good else [target], host)
         outcome = outcomes.get(name, Outcome(""))
@@ -107,7 +107,7 @@ def _adopt_one(context: Context, name: str, record: Record) -> List[Target]:
         context.store.turn(name, STARTING, context.me)
         return [target]  # nothing to change, but an update beside the old one may have left that
     context.store.turn(name, ROLLING_BACK, context.me)
-    return [target]
+    return [target._replace(back=True)]
 
 
 def _other(context: Context, name: str, digest: str) -> bool:

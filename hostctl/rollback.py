@@ -13,6 +13,7 @@ from hostctl import service
 from hostctl.console import say
 from hostctl.context import Context
 from hostctl.errors import BadInput, HostctlError
+from hostctl.forms import ServiceDefinition
 from hostctl.generations import Generation, Record, orphaned
 from hostctl.labels import label_of
 
@@ -33,13 +34,21 @@ def back(context: Context, name: str, to: Optional[int]) -> Dict[str, Any]:
         raise HostctlError("%s was never healthy here: there is nothing to go back to" % name)
     target = _previous(context, name, good) if to is None else _asked(context, name, good, to)
     definition, number = target["definition"], target["generation"]
-    problems = context.runtime.service_problems(definition)
+    problems = [*_other_way(definition, context.store.good(name)), *context.runtime.service_problems(definition)]
     if problems:
         message = "%s can't go back to generation %d: %s; nothing was touched"
         raise HostctlError(message % (name, number, "; ".join(problems)))
     say("%s: from generation %d back to what generation %d was" % (name, good, number))
     label = label_of("rolled back to generation %d by hand" % number, good, record["label"])
     return service.bring(context, definition, label, "rollback", {"from": good, "to": number})
+
+
+def _other_way(definition: ServiceDefinition, good: Optional[ServiceDefinition]) -> List[str]:
+    """The way its port is had is the whole host's: one service alone would take it from the edge, or leave it there."""
+    if good is None or bool(definition["edge"]) == bool(good["edge"]):
+        return []
+    mode = "rolling" if definition["edge"] else "recreate"
+    return ["it was made for `updates: %s`, which this host has no more: set that in the stack file, and `up`" % mode]
 
 
 def generations(context: Context, name: str) -> List[Dict[str, Any]]:

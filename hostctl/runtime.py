@@ -6,6 +6,7 @@ these methods and a line in `_RUNTIMES`.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Protocol, Sequence
 
@@ -24,6 +25,8 @@ class Process(NamedTuple):
     state: str  # running, starting, stopped, failed
     pid: int
     detail: str
+    age: float = math.inf
+    """Seconds since it began, where the runtime knows."""
 
 
 class Target(NamedTuple):
@@ -34,6 +37,8 @@ class Target(NamedTuple):
     digest: str = ""
     undone: bool = False
     """Of one that is unwanted: whether what had to make way for it runs again (D18); a plain removal leaves that be."""
+    back: bool = False
+    """On the way back to what served: nobody may stop it any more, or what did not prove itself would serve."""
 
 
 class Outcome(NamedTuple):
@@ -123,6 +128,13 @@ class Runtime(Protocol):
         """How a running service lacks the name by which people know it on the host ("" when it doesn't).
 
         The next convergence gives it, and restarts nothing for it.
+        """
+        ...
+
+    def leftover(self, name: str) -> str:
+        """What an update that was killed has left of a service beside what runs ("" when nothing is left).
+
+        The next convergence takes it away, and restarts nothing for it.
         """
         ...
 

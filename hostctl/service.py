@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from hostctl import audit, files, recovery, registry, transaction
+from hostctl import audit, files, input_chain, recovery, registry, transaction
 from hostctl.console import say
 from hostctl.context import Context
 from hostctl.errors import BadInput, HostctlError, Interrupted
@@ -16,7 +16,7 @@ from hostctl.launchable import launch_problem
 from hostctl.lock import POLL_SECONDS, Patience
 from hostctl.queue import Request, Result, new_id
 from hostctl.redact import redact, values_of
-from hostctl.runtime import FAILED, RESTARTED, UNCHANGED, Target
+from hostctl.runtime import FAILED, RESTARTED, UNCHANGED, Outcome, Target
 
 LAST_LINES = 20
 LONGEST_LINE = 500
@@ -48,7 +48,8 @@ def bring(
         _roll_back(context, definition, result, verdict, began, verb)
     # The former first: by another name it may be the same Consul.
     left = registry.after_change(context, context.store.good(name), definition)
-    warning = "; ".join(filter(None, [left, registry.after_healthy(context, definition)]))
+    warnings = [left, registry.after_healthy(context, definition), input_chain.warning(context, definition)]
+    warning = "; ".join(filter(None, warnings))
     generation = context.store.commit(name, observed)
     seconds = time.monotonic() - began
     say("%s: %s, generation %d, healthy after %.1f s" % (name, result["outcome"], generation, seconds))
@@ -144,16 +145,25 @@ def await_restarted(context: Context, started: Dict[str, Started], interrupted: 
 
 def with_idle(context: Context, names: List[str], act: Callable[[], None]) -> None:
     """Does something under the lock at a moment when no living run is changing these services."""
-    patience = Patience(lambda: "waiting for the run that changes " + ", ".join(names))
+    patience = Patience(
+        lambda: "waiting for the run that changes " + ", ".join(names), lambda: _changing(context, names)
+    )
     while True:
         with context.lock.held():
-            if not any(busy(context.store.record(name)) for name in names):
+            if not _changing(context, names):
                 transaction.Batch(context, []).run(recovery.adopt(context, set()))
                 act()
                 return
         if context.signals.stop:
             raise Interrupted("interrupted while waiting; nothing was changed")
         patience.wait(0.1)
+
+
+def _changing(context: Context, names: Sequence[str]) -> str:
+    """Which change of these other living runs have under way; what this run has taken over of a dead one is its own."""
+    pending = [record["pending"] for record in map(context.store.record, names) if record and busy(record)]
+    others = [one for one in pending if one and one["owner"] != context.me]
+    return " ".join("%d %s %s" % (one["owner"]["pid"], one["request"], one["since"]) for one in others)
 
 
 def _require_sound(context: Context, definition: ServiceDefinition) -> None:
@@ -183,7 +193,10 @@ def _submit(context: Context, name: str, definition: Optional[ServiceDefinition]
         "who": audit.whoami(),
     }
     context.queue.put(request)
-    patience = Patience(lambda: "%s: waiting for %s" % (name, _in_the_way(context, name)))
+    patience = Patience(
+        lambda: "%s: waiting for %s" % (name, _in_the_way(context, name)),
+        lambda: _changing(context, [name]) or context.lock.turn(),
+    )
     try:
         while True:
             result = context.queue.result(request)
@@ -223,14 +236,20 @@ def _await_health(context: Context, definition: ServiceDefinition, result: Resul
     if result["outcome"] != UNCHANGED:
         return gate.wait()
     process = context.runtime.process(name)
-    verdict = gate.wait(UNCHANGED_SECONDS if process and process.state == "running" else None)
+    begun = process is not None and process.state == "running" and process.age > definition["health"]["timeout_seconds"]
+    verdict = gate.wait(UNCHANGED_SECONDS if begun else None)
     if verdict.healthy or context.signals.stop:
         return verdict
     say("%s: it ran but was not healthy (%s); it is started again" % (name, verdict.reason))
     result["outcome"] = RESTARTED
     result["log_mark"] = context.runtime.log_mark(name)
+    target = Target(name, float(definition["stop"]["grace_seconds"]))
     with context.lock.held():
-        context.runtime.restart([Target(name, float(definition["stop"]["grace_seconds"]))])
+        done = context.runtime.restart([target]).get(name, Outcome(FAILED, "nothing came of it"))
+    if done.what == FAILED:
+        result["log"] = list(done.log)
+        reason = "it can't be started again: %s" % (done.detail or "no reason is known")
+        return Verdict(False, "%s; %s" % (verdict.reason, reason), 0.0)
     return Gate(context.runtime, name, definition["health"], context.signals.stopped).wait()
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from typing import Dict, List, Mapping, Optional, Sequence
 
-from hostctl import audit, files, recovery
+from hostctl import audit, edge_kept, files, recovery
 from hostctl.context import Context
 from hostctl.errors import HostctlError, RuntimeRefused
 from hostctl.forms import ServiceDefinition
-from hostctl.generations import REMOVING, busy
+from hostctl.generations import REMOVING, ROLLING_BACK, busy
 from hostctl.layout import make_folder
 from hostctl.queue import Request, Result
 from hostctl.runtime import FAILED, Outcome, Target
@@ -22,6 +22,11 @@ from hostctl.runtime import FAILED, Outcome, Target
 # Requests of one `up` arrive within moments of each other; the first run waits that long for the others.
 WINDOW_SECONDS = 0.05
 LONGEST_WINDOW_SECONDS = 0.25
+
+_IN_USE = (
+    "%s can't go: behind it are %s, which nobody would reach without it; "
+    "remove them first, or set `updates: recreate` and `up`; nothing was touched"
+)
 
 Definitions = Mapping[str, ServiceDefinition]
 
@@ -76,7 +81,12 @@ class Batch:
 
     def prepare(self) -> None:
         """Refuses what can't work, each request alone, before anything is touched."""
+        for name, request in list(self._downs.items()):
+            behind = self._behind(name)
+            if behind:
+                self._refuse(request, _IN_USE % (name, ", ".join(behind)))
         for name, request in list(self._ups.items()):
+            edge_kept.keep(self._context, self._definition(name))
             try:
                 self._check_alone(name)
             except HostctlError as error:
@@ -95,6 +105,7 @@ class Batch:
         for name, request in self._downs.items():
             if self._context.store.record(name) is not None:
                 self._turn_to_removal(name, request)
+        edge_kept.claim(self._context)
         if not (self._ups or self._downs or recovering):
             return
         before = files.present(self._context)
@@ -104,6 +115,7 @@ class Batch:
             files.put(self._context, before)
             self._after_refusal(str(refusal), recovering)
         else:
+            self._turn_back(outcomes)
             self._answer(outcomes)
 
     def _check_alone(self, name: str) -> None:
@@ -115,6 +127,26 @@ class Batch:
         files.require_service(self._context, host, definition)
         if name in self._context.runtime.host_programs(host["definition"]):
             raise HostctlError("%s is a program of the host's own" % name)
+
+    def _behind(self, name: str) -> List[str]:
+        """Services that would be reached no more without this one: it is the edge, and they are behind it.
+
+        One that is about to leave it may still come back. `destroy` takes them away first; on the way to
+        `updates: recreate` they have left it.
+        """
+        store = self._context.store
+        mine = [store.good(name), store.now(name)]
+        if not any(one and one["proxy"] for one in mine):
+            return []
+        found: List[str] = []
+        for other in set(store.names()) - set(self._downs):
+            record = store.record(other)
+            pending = record["pending"] if record else None
+            if pending is not None and pending["phase"] == REMOVING:
+                continue
+            definitions = [store.good(other), self._definition(other) if other in self._ups else store.now(other)]
+            found += [other] if any(one and one["edge"] for one in definitions) else []
+        return sorted(found)
 
     def _problem_with(self, names: Sequence[str]) -> Optional[str]:
         services = dict(self._context.store.wanted())
@@ -168,6 +200,21 @@ class Batch:
             if outcomes.get(target.name, Outcome("")).what != FAILED:
                 context.store.forget(target.name)
         return outcomes
+
+    def _turn_back(self, outcomes: Mapping[str, Outcome]) -> None:
+        """What failed has its good files again before anybody else has the lock, and starts from them."""
+        store = self._context.store
+        failed = [name for name in self._ups if outcomes.get(name, Outcome("")).what == FAILED]
+        back = [name for name in failed if store.good(name) is not None and not self._is_good(name)]
+        for name in back:
+            request = self._ups[name]
+            store.turn(name, ROLLING_BACK, request["owner"], request["id"])
+        if back:
+            files.render(self._context)
+
+    def _is_good(self, name: str) -> bool:
+        record = self._context.store.record(name)
+        return bool(record and record["pending"] and record["pending"]["generation"] == record["good"])
 
     def _after_refusal(self, reason: str, recovering: Sequence[Target]) -> None:
         """The runtime found what our own checks did not: try each request by itself."""

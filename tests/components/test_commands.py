@@ -305,7 +305,7 @@ def test_what_no_command_has(run: Run) -> None:
 
 
 def test_nothing_but_hostctl_deletes(stack: str, run: Run) -> None:
-    verbs = r"(remove-host|(down|remove-secrets|remove-database|remove-image) [a-z0-9-]+)"
+    verbs = r"(remove-host|(down|remove-secrets|remove-database) [a-z0-9-]+|remove-image [a-z0-9-]+ [a-z0-9:./-]+)"
     for one in commands(run).values():
         if stack != "local" and one.name.endswith("-hostctl"):
             assert shlex.split(one.inputs["delete"])[1:4] == ["-m", "hostctl.there", "remove"]

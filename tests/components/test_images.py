@@ -27,7 +27,7 @@ def test_what_comes_from_a_registry_is_the_servers_own_command() -> None:
     one = made()["Command", "id-image-brought"]
     assert one.type == "command:remote:Command"
     assert one.inputs["create"] == f"{HOSTCTL} image id"
-    assert one.inputs["delete"] == f"[ ! -x {HOSTCTL} ] || {HOSTCTL} remove-image id"
+    assert one.inputs["delete"] == f"[ ! -x {HOSTCTL} ] || {HOSTCTL} remove-image id r.example/id:1@{DIGEST}"
     told = json.loads(one.inputs["stdin"])
     assert (told["image"], told["login"]) == (f"r.example/id:1@{DIGEST}", {"server": "r.example", "user": "puller"})
 
@@ -42,7 +42,7 @@ def test_what_is_pushed_or_built_starts_here_and_names_the_image() -> None:
         one = run["Command", f"{name}-image-brought"]
         assert one.type == "command:local:Command"
         assert shlex.split(one.inputs["create"]) == [".venv/bin/python", "-m", "imagetool", way, name, image]
-        remove = f"[ ! -x {HOSTCTL} ] || {HOSTCTL} remove-image {name}"
+        remove = f"[ ! -x {HOSTCTL} ] || {HOSTCTL} remove-image {name} {image}"
         assert shlex.split(one.inputs["delete"]) == ["sh", OVER_SSH, *login, remove]
         assert json.loads(one.inputs["stdin"])["host"]["host_key"] == HOST_KEY
 

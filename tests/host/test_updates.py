@@ -13,7 +13,7 @@ import pytest
 
 from hostctl.compose_files import SERVICE
 from tests.host.loads import Found, Ids, Load, Typed, assert_none_lost, line
-from tests.host.servers import HOSTCTL, Server
+from tests.host.servers import HOSTCTL, ROOT, Server
 from tests.lab.host import Container
 from tests.lab.lab import Lab
 
@@ -270,6 +270,31 @@ def test_a_restart_of_the_host_in_the_middle(server: Updated) -> None:
         server.up()
     server.assert_served(load)
     assert server.mark() == wanted
+    server.assert_converges()
+
+
+@LONG
+def test_lost_records_close_no_port(server: Updated) -> None:
+    """Nothing is on record any more: each service keeps its port until its own turn."""
+    same = server.same()
+    lost = f"find {ROOT}/state -mindepth 1 -maxdepth 1 ! -name lock ! -name audit.log -exec rm -r {{}} +"
+    server.host.run(lost)
+    with server.load() as load:
+        server.up()
+    server.assert_served(load)
+    assert server.same() == same
+    server.assert_converges()
+
+
+@LONG
+def test_an_edge_that_nobody_can_tell_anything_is_replaced_under_load(server: Updated) -> None:
+    (edge,) = server.having(EDGE)
+    server.host.run(f"rm {ROOT}/run/edge/stats.sock")  # no reload makes it again
+    assert server.program.changes("preview") == {f"{EDGE}-up": "update"}
+    with server.load() as load:
+        server.up()
+    server.assert_served(load)
+    assert [one.same for one in server.having(EDGE)] != [edge.same]
     server.assert_converges()
 
 

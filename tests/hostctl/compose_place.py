@@ -27,7 +27,8 @@ class Place:
         self.layout.make()
         self.docker = FakeDocker()
         self.compose = FakeCompose(self.docker, self.layout.root)
-        self.runtime = ComposeRuntime(self.layout, None, cast(Any, self.docker))
+        self.stopped = False  # what somebody who presses Ctrl-C makes true
+        self.runtime = ComposeRuntime(self.layout, None, cast(Any, self.docker), lambda: self.stopped)
         cast(Any, self.runtime)._compose = lambda: self.compose
         self.docker.images[IMAGE] = {"Config": {"User": "10001:10001"}}
         self.plan()

@@ -150,6 +150,9 @@ class FakeRuntime:
     def misnamed(self, name: str) -> str:
         return self.called_otherwise
 
+    def leftover(self, name: str) -> str:
+        return ""
+
     def log_mark(self, name: str) -> list[int]:
         return [0, 0]
 

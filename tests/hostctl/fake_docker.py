@@ -138,6 +138,7 @@ class FakeDocker:
             one["State"].update(Status=status, Running=status == "running")
             if verb == "start":
                 self._publish(one)
+                one["State"]["Pid"] = one["State"]["Pid"] or 4000 + len(self.done)
             if verb == "restart":
                 one["State"]["StartedAt"] += "+"
         self._tell(what)

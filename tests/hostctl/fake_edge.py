@@ -20,6 +20,7 @@ class FakeSocket:
         self.behind: dict[str, tuple[int, int]] = {}
         self.states: dict[tuple[str, str], str] = {}
         self.unhealthy: set[str] = set()  # digests that the edge does not find healthy
+        self.pid = 7
         self.start = 1  # when the worker that answers began
 
     def slots(self) -> dict[str, dict[str, Slot]]:
@@ -39,8 +40,16 @@ class FakeSocket:
     def wait(self, service: str, name: str, wanted: Callable[[Slot], bool], seconds: float) -> bool:
         return wanted(self._slot(service, name))
 
+    def drained(self, service: str) -> set[str]:
+        return {slot for slot in SLOTS if self.states.get((service, slot)) == DRAIN}
+
     def worker(self) -> int:
-        return 7
+        return self.pid
+
+    def restarts(self) -> None:
+        """Another worker, which has nothing but the file: it knows of no place that is closed."""
+        self.pid += 1
+        self.states.clear()
 
     def began(self) -> int:
         return self.start
@@ -61,7 +70,8 @@ class FakeSocket:
             if one["Config"]["Labels"]["blockchain-dao.definition"] not in self.unhealthy
         ]
         drained = self.states.get((service, slot), READY) == DRAIN
-        return Slot("DRAIN" if drained else "UP" if there else "DOWN", 0)
+        # As HAProxy does: a closed place behind which nothing answers is called DOWN.
+        return Slot("DOWN" if not there else "DRAIN" if drained else "UP", 0)
 
     def _behind(self, service: str, slot: str) -> list[dict[str, Any]]:
         port = self.behind[service][SLOTS.index(slot)]
@@ -76,6 +86,8 @@ class FakeEdge:
         self.done = done
         self.trouble = ""
         self.up = True
+        self.mute = False
+        self.calmed = 0.0  # how long at most a roll waits for old workers
 
     def running(self) -> Any:
         return object() if self.up else None
@@ -95,10 +107,20 @@ class FakeEdge:
         self.done("edge started")
         return ""
 
+    def loaded(self) -> bool:
+        return False
+
+    def calm(self, seconds: float) -> None:
+        self.calmed = seconds
+
     def load(self, always: bool = False) -> str:
         if not self.trouble:
+            self.socket.restarts()
             self.done("edge loads")
         return self.trouble
+
+    def silent(self) -> bool:
+        return self.mute
 
     def differs(self) -> str:
         return ""
@@ -110,6 +132,7 @@ class FakeHealth:
     def __init__(self, docker: FakeDocker) -> None:
         self.docker = docker
         self.answers: dict[str, int] = {}
+        self.answers_at: dict[tuple[str, str], int | Callable[[], int]] = {}  # by path and definition
         self.asked: list[str] = []
 
     def ask(self, url: str, timeout: float) -> Answer:
@@ -117,7 +140,9 @@ class FakeHealth:
         port = int(url.split(":")[2].split("/")[0])
         for one in self.docker.there.values():
             if _running(one) and port in ports_of(one):
-                status = self.answers.get(one["Config"]["Labels"]["blockchain-dao.definition"], 200)
+                digest = one["Config"]["Labels"]["blockchain-dao.definition"]
+                special = self.answers_at.get(("/" + url.rsplit("/", 1)[1], digest), self.answers.get(digest, 200))
+                status = special() if callable(special) else special
                 return Answer(status, f"{url} answers HTTP {status}")
         return Answer(0, f"{url}: Connection refused")
 

@@ -13,7 +13,7 @@ from hostctl.observe import observe
 from hostctl.runtime import FAILED, RESTARTED, STARTED, UNCHANGED, Target
 from tests.hostctl import samples
 from tests.hostctl.fake import FakeHost, FakeRuntime
-from tests.hostctl.test_compose_rolling import MEMBER, NEW, Rolled, started
+from tests.hostctl.rolled import MEMBER, NEW, Rolled, started
 from tests.plan.stacks import put
 
 KEPT = MEMBER + compose_aside.ASIDE

@@ -4,100 +4,16 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from hostctl import compose_ports, compose_rolling, health, ports
-from hostctl.edge import EDGE
-from hostctl.forms import ServiceDefinition
-from hostctl.generations import ROLLING_BACK, Store
+from hostctl import health
+from hostctl.errors import HostctlError
+from hostctl.generations import ROLLING_BACK
 from hostctl.identity import myself
 from hostctl.runtime import FAILED, RESTARTED, STARTED, UNCHANGED, Outcome
-from tests.hostctl.compose_place import Place
-from tests.hostctl.fake_edge import FakeEdge, FakeHealth
-from tests.plan.stacks import put
-
-NAME, MEMBER = "identity-service", "dao-service-1"
-NEW = {
-    NAME: put(f"services.{NAME}.env", {"A": "1"}),
-    MEMBER: put(f"editions.dao.services.{MEMBER}.env", {"A": "1"}),
-}
-
-
-class Rolled(Place):
-    """A host whose services are behind an edge; `serving` is watched at every change."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, name: str = NAME) -> None:
-        super().__init__(root)
-        self.name, self.new = name, NEW[name]
-        self.edge = FakeEdge(self.docker, self._changed)
-        self.docker.watch = self._changed
-        cast(Any, self.runtime)._edge = lambda: self.edge
-        self.health = FakeHealth(self.docker)
-        monkeypatch.setattr(health, "ask", self.health.ask)
-        self.clock = 0.0
-        monkeypatch.setattr(compose_rolling.time, "monotonic", lambda: self.clock)
-        monkeypatch.setattr(compose_rolling.time, "sleep", self._sleep)
-        self.store = Store(self.layout)
-        self.steps: list[str] = []
-        self.kill_at = -1
-        self.must_serve = ""
-        behind = self.service(name)["edge"]
-        assert behind is not None
-        self.edge.socket.behind[name] = (behind["ports"][0], behind["ports"][1])
-
-    def _sleep(self, seconds: float) -> None:
-        self.clock += seconds
-
-    def _changed(self, what: str) -> None:
-        self.steps.append(what)
-        if self.must_serve:
-            assert self.edge.socket.serves(self.must_serve), f"nobody serves after {self.steps}"
-        if len(self.steps) == self.kill_at:
-            self.kill_at = -1
-            raise KeyboardInterrupt(what)
-
-    def up(self, *changes: Any) -> Outcome:
-        """What a transaction does: journal, files, runtime, and the way back when it fails."""
-        self.plan(*changes)
-        definition = self.service(self.name)
-        self.store.begin(definition, myself(), "r1")
-        return self.apply(definition)
-
-    def apply(self, definition: ServiceDefinition) -> Outcome:
-        outcome = self.runtime.converge([self.target(self.name)], [], self.host)[self.name]
-        if outcome.what != FAILED:
-            self.store.commit(self.name, None)
-        return outcome
-
-    def back(self) -> Outcome:
-        """What recovery does with a change that was interrupted or failed: the good one's files, and converge."""
-        self.store.turn(self.name, ROLLING_BACK, myself())
-        self.plan()
-        outcome = self.runtime.converge([self.target(self.name)], [], self.host)[self.name]
-        self.store.abandon(self.name)
-        return outcome
-
-    def require_clear(self, definition: ServiceDefinition) -> None:
-        """One container, of this definition, that Docker starts again, called as documented; both places open."""
-        (one,) = self.docker.there.values()
-        assert one["Config"]["Labels"]["blockchain-dao.definition"] == definition["digest"]
-        assert one["State"]["Status"] == "running"
-        assert one["HostConfig"]["RestartPolicy"]["Name"] == "always"
-        assert set(self.edge.socket.states.values()) <= {"ready"}
-        assert self.edge.socket.serves(self.name) == [definition["digest"]]
-        assert one["Name"] == "/" + MEMBER if self.name == MEMBER else one["Name"].startswith("/blockchain-services_")
-        assert self.runtime.misnamed(self.name) == ""
-
-
-def started(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Rolled:
-    """A host on which one service runs behind the edge."""
-    made = Rolled(root, monkeypatch, name)
-    assert made.up().what == STARTED
-    made.must_serve = name
-    made.steps.clear()
-    return made
+from tests.hostctl.rolled import MEMBER, NAME, Rolled, started
 
 
 @pytest.fixture(params=[NAME, MEMBER])
@@ -137,19 +53,6 @@ def test_it_must_be_ready_and_stay_so(place: Rolled) -> None:
     assert place.back().what == UNCHANGED
     place.require_clear(place.service(place.name))
     assert not [step for step in place.steps if step.startswith(("stop", f"drain {place.name}/a"))]
-
-
-def test_where_the_one_that_serves_is_not_ready_the_new_one_need_not_be(
-    place: Rolled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(
-        health,
-        "ask",
-        lambda url, timeout: health.Answer(503 if url.endswith("/ready") else 200, f"{url} answers HTTP 503"),
-    )
-    assert place.up(place.new).what == RESTARTED
-    place.require_clear(place.service(place.name))
-    assert "what serves isn't ready either" in capsys.readouterr().err
 
 
 def test_an_image_that_says_no_more_than_that_it_is_alive(place: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,64 +164,122 @@ def _killed(act: Any) -> bool:
     return False
 
 
-# --- the edge itself ---
+def test_where_the_one_that_serves_is_never_ready_the_new_one_need_not_be(
+    place: Rolled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.plan()
+    before = place.service(place.name)["digest"]
+    place.plan(place.new)
+    after = place.service(place.name)["digest"]
+    place.health.answers_at = {("/ready", before): 503, ("/ready", after): 503}
+    assert place.up(place.new).what == RESTARTED
+    place.require_clear(place.service(place.name))
+    assert "what serves isn't ready either" in capsys.readouterr().err
 
 
-@pytest.fixture
-def edged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rolled:
-    """The edge's own container, beside what it forwards to."""
-    place = started(tmp_path, monkeypatch, NAME)
-    place.store.begin(place.service(EDGE), myself(), "r2")
-    place.docker.images[place.service(EDGE)["launch"]["image"]] = {"Config": {}}
-    assert place.runtime.converge([place.target(EDGE)], [], place.host)[EDGE].what == STARTED
-    place.store.commit(EDGE, None)
+def test_an_old_one_that_was_not_ready_for_a_moment_is_no_excuse(place: Rolled) -> None:
+    place.plan()
+    before = place.service(place.name)["digest"]
+    place.plan(place.new)
+    place.health.answers_at = {
+        ("/ready", before): lambda: 503 if place.clock < 5 else 200,
+        ("/ready", place.service(place.name)["digest"]): 503,
+    }
+    outcome = place.up(place.new)
+    assert outcome.what == FAILED
+    assert "/ready answers HTTP 503" in outcome.detail
+    place.back()
+    place.require_clear(place.service(place.name))
+
+
+def test_on_the_way_back_nobody_may_stop_it(place: Rolled) -> None:
+    """Ctrl-C after a roll, while its health is awaited: what was not committed must not go on to serve."""
+    place.plan(place.new)
+    place.store.begin(place.service(place.name), myself(), "r1")
+    assert place.runtime.converge([place.target(place.name)], [], place.host)[place.name].what == RESTARTED
+    place.stopped = True
+    assert place.up(place.new).what == UNCHANGED
+    assert place.back().what == RESTARTED
+    place.require_clear(place.service(place.name))
+
+
+def test_on_the_way_forward_it_is_given_up(place: Rolled) -> None:
+    place.stopped = True
+    assert place.up(place.new) == Outcome(FAILED, "interrupted", [f"the log of blockchain-services_{place.name}_2"])
+
+
+def test_an_edge_that_begins_anew_is_told_again_that_the_place_is_closed(place: Rolled) -> None:
+    """Or it would give requests to what never becomes ready, and is healthy."""
+    place.plan(place.new)
+    digest = place.service(place.name)["digest"]
+    place.health.answers_at = {("/ready", digest): 503}
+    begun: list[float] = []
+
+    def begins_anew() -> int:
+        if place.clock > 5 and not begun:
+            begun.append(place.clock)
+            place.edge.socket.restarts()
+        elif begun and place.clock > begun[0] + 0.5:
+            assert digest not in place.edge.socket.serves(place.name)
+        return 503
+
+    place.health.answers_at = {("/ready", digest): begins_anew}
+    assert place.up(place.new).what == FAILED
+    assert begun
+
+
+def test_one_that_serves_alone_stays_whatever_docker_was_told(place: Rolled) -> None:
+    (one,) = place.docker.there.values()
+    one["HostConfig"]["RestartPolicy"]["Name"] = "no"
+    place.plan()
+    assert place.back().what == UNCHANGED
+    assert list(place.docker.there.values()) == [one]
+    place.require_clear(place.service(place.name))
+
+
+def test_a_drain_that_the_edge_does_not_take_at_once_is_said_again(
+    place: Rolled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell, said = place.edge.socket.set, []
+
+    def deaf(service: str, name: str, state: str) -> None:
+        if (name, state) == ("a", "drain"):
+            said.append(place.clock)
+            if len(said) < 5:
+                raise HostctlError("no answer")
+        tell(service, name, state)
+
+    monkeypatch.setattr(place.edge.socket, "set", deaf)
+    assert place.up(place.new).what == RESTARTED
+    assert len(said) == 5
+    place.require_clear(place.service(place.name))
+
+
+def test_what_has_not_proved_itself_is_gone_before_the_edge_begins_anew(place: Rolled) -> None:
+    """A worker that begins knows no place that is closed."""
+    place.kill_at = 4
+    assert _killed(lambda: place.up(place.new))
+    place.kill_at = -1
+    assert len(place.docker.there) == 2
     place.steps.clear()
-    return place
+    place.store.turn(place.name, ROLLING_BACK, myself())
+    assert place.runtime.load_edge() == ""
+    assert place.steps[-1] == "edge loads"
+    assert [step for step in place.steps if step.startswith("remove")]
+    assert len(place.docker.there) == 1
 
 
-def change_edge(place: Rolled) -> Outcome:
-    place.plan(put("edge.memory", "40MB"))
-    place.store.begin(place.service(EDGE), myself(), "r3")
-    return place.runtime.converge([place.target(EDGE)], [], place.host)[EDGE]
-
-
-def test_another_edge_takes_the_sockets_over_before_the_old_one_ends(edged: Rolled) -> None:
-    def takes_over(what: str) -> None:
-        changed(what)
-        if what.startswith("start "):
-            edged.edge.socket.start += 1
-
-    changed = edged._changed  # pyright: ignore[reportPrivateUsage]
-    edged.docker.watch = takes_over
-    assert change_edge(edged).what == RESTARTED
-    steps = [step.replace("blockchain-services_edge", "E") for step in edged.steps]
-    assert steps == [
-        "update E_2", "start E_2", "update E_2", "stop E_1", "remove E_1", "edge started", "edge loads",
-    ]  # fmt: skip
-
-
-def test_an_edge_that_does_not_take_over_goes_and_the_old_one_gets_its_socket_back(edged: Rolled) -> None:
-    outcome = change_edge(edged)
-    assert (outcome.what, outcome.detail) == (FAILED, "the new edge did not take over within 15 s")
-    assert outcome.log == ["the log of blockchain-services_edge_2"]
-    assert edged.steps[-2:] == ["remove blockchain-services_edge_2", "edge loads"]
-
-
-def test_services_that_leave_the_edge_have_their_ports_first(edged: Rolled) -> None:
-    edged.must_serve = ""
-    edged.plan(put("updates", "recreate"), put("edge", None))
-    edged.store.begin(edged.service(NAME), myself(), "r4")
-    outcome = edged.runtime.converge([edged.target(NAME)], [], edged.host)[NAME]
-    assert outcome.what == RESTARTED
-    assert edged.compose.runs[-1] == [NAME]
-    assert edged.steps[0] == "edge loads"
-
-
-def test_a_process_that_holds_a_documented_port(edged: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:  # P6
-    definition = {NAME: edged.service(NAME)}
-    found = [ports.Listener("0.0.0.0", 8402, 4242, "root")]
-    monkeypatch.setattr(compose_ports.ports, "listeners", lambda numbers: found)
-    assert edged.runtime.strangers(definition, []) == {}  # the edge's own
-    found[:] = [ports.Listener("172.28.84.1", 16805, 99, "root")]
-    (said,) = edged.runtime.strangers(definition, [])[NAME]
-    assert said.startswith("port 16805 is taken by pid 99")
+def test_the_rest_comes_after_what_rolls(place: Rolled) -> None:
+    """A compose that looks at what they depend on must find it changed, or it would recreate it in place."""
+    other = "blockchain-audit"
+    place.edge.socket.behind[other] = (1, 2)
+    place.must_serve = ""
+    outcomes = place.runtime.converge([place.target(other)], [], place.host)
+    assert outcomes[other].what == STARTED
+    place.must_serve = place.name
+    place.plan(place.new)
+    place.store.begin(place.service(place.name), myself(), "r1")
+    place.steps.clear()
+    place.compose.runs.clear()
+    place.runtime.converge([place.target(other), place.target(place.name)], [], place.host)
+    assert place.compose.runs[-1] == [other]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socketserver
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from hostctl import edge as edge_module
 from hostctl.compose_containers import Containers
+from hostctl.docker_api import DockerRefused
 from hostctl.edge import EDGE, FILE, SOCKET, Edge, reason_of
 from hostctl.edge_socket import EdgeSilent, EdgeSocket
 from hostctl.errors import HostctlError
@@ -28,6 +31,14 @@ identity-service,BACKEND,0,0,2,3,50,40,UP,1
 
 """
 
+STATE = """\
+1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight
+2 identity-service 1 a 172.28.84.1 2 0 1
+2 identity-service 2 b 172.28.84.1 0 8 1
+
+"""
+
 
 class Haproxy(socketserver.ThreadingUnixStreamServer):
     """Answers one command a connection."""
@@ -36,6 +47,8 @@ class Haproxy(socketserver.ThreadingUnixStreamServer):
         self.asked: list[str] = []
         self.answers = {
             "show stat": STAT,
+            "show servers state identity-service": STATE,
+            "show servers state nobody": "Can't find backend.\n",
             "show info": "Name: HAProxy\nPid: 8\nUptime: 0d\nStart_time_sec: 1795583902\n",
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +90,7 @@ def test_what_the_socket_says(layout: Layout, haproxy: Haproxy) -> None:
     assert (first.up, first.requests) == (True, 2)
     assert (second.up, second.requests) == (False, 1)  # what is queued is under way, too
     assert socket.slot("identity-service", "c") is None
+    assert (socket.drained("identity-service"), socket.drained("nobody")) == ({"b"}, set())
     socket.empty("identity-service", "b")
     assert haproxy.asked[-2:] == [
         "set server identity-service/b health down",
@@ -165,6 +179,30 @@ def test_what_it_does_not_take_is_told_with_its_words(place: Place) -> None:
     assert place.edge.differs() != ""  # the next run tries again
 
 
+def test_one_that_runs_and_is_silent_is_not_well(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write("one\n")
+    place.edge.await_started()
+    assert place.edge.differs() == ""
+    monkeypatch.setattr(edge_module, "SILENT_SECONDS", 0.1)
+    del place.haproxy.answers["show info"]
+    assert place.edge.differs() == "it runs, and does not answer on its socket"
+
+
+def test_it_waits_for_workers_that_finish(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(edge_module, "say", said.append)
+    monkeypatch.setattr(edge_module, "CALM_SECONDS", 0.1)
+    place.edge.calm(5)
+    assert said == []  # the master and its worker
+    answers = [[["7"], ["8"], ["9"]], [["7"], ["8"], ["9"]], [["7"], ["8"]]]
+    monkeypatch.setattr(place.docker, "get", lambda path, **query: {"Processes": answers.pop(0)})
+    place.edge.calm(5)
+    assert answers == []
+    monkeypatch.setattr(place.docker, "get", lambda path, **query: {"Processes": [["7"], ["8"], ["9"]]})
+    place.edge.calm(0.1)
+    assert said[-1] == "warning: an older worker of the edge goes on; its requests may be lost"
+
+
 def test_without_a_container_there_is_nothing_to_load(place: Place) -> None:
     place.docker.there.clear()
     place.write("one\n")
@@ -185,3 +223,137 @@ def test_reasons_are_haproxys_own_with_the_line() -> None:
 [ALERT]    (1) : config : Fatal errors found in configuration.
 """.splitlines()
     assert reason_of(said) == "line 40: unknown keyword 'bnid' in 'listen' section"
+
+
+# --- what goes wrong ---
+
+
+def test_one_that_docker_started_and_that_takes_nothing_is_not_well(place: Place) -> None:
+    """It read a former file at its own start, and nothing is on record of that one."""
+    place.write("one\n")
+    place.edge.await_started()
+    place.docker.there[place.id]["State"]["StartedAt"] += "+"
+    place.takes = False
+    place.write("two\n")
+    assert place.edge.load() != ""
+    assert place.edge.differs() == "it has not loaded edge/haproxy.cfg as it is now"
+    place.takes = True
+    assert (place.edge.load(), place.edge.differs()) == ("", "")
+
+
+@pytest.mark.parametrize(("state", "trouble"), [("running", "does not answer on its socket"), ("exited", "ended")])
+def test_one_that_does_not_start_says_why(
+    place: Place, monkeypatch: pytest.MonkeyPatch, state: str, trouble: str
+) -> None:
+    place.write("one\n")
+    place.haproxy.answers.clear()
+    place.docker.there[place.id]["State"]["Status"] = state
+    assert place.edge.await_started() == f"the edge {trouble}"
+    place.docker.there[place.id]["Logs"] = ["[ALERT] (1) : Starting proxy x: cannot bind socket [0.0.0.0:8401]"]
+    said = f"the edge {trouble}: Starting proxy x: cannot bind socket [0.0.0.0:8401]"
+    assert place.edge.await_started() == said
+    monkeypatch.setattr(place.docker, "logs", refusing(DockerRefused(500, "its log is gone")))
+    assert place.edge.await_started() == f"the edge {trouble}"
+
+
+def test_one_that_ends_while_it_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write("one\n")
+    monkeypatch.setattr(place.docker, "post", refusing(DockerRefused(409, "container is not running")))
+    assert place.edge.load() == "the edge can't be told to read its new configuration: container is not running"
+
+
+def test_one_that_is_silent_has_nobody_behind_it(place: Place) -> None:
+    place.haproxy.shutdown()
+    place.haproxy.server_close()
+    (place.layout.root / SOCKET).unlink()
+    assert place.edge.running() is not None
+    assert place.edge.services() == set()
+    assert place.edge.silent()
+
+
+def test_a_full_disk_is_no_reason_to_forget_that_it_has_loaded(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.write("one\n")
+    place.edge.await_started()
+    place.write("two\n")
+    monkeypatch.setattr(edge_module, "write_json", refusing(OSError(errno.ENOSPC, "No space left on device")))
+    assert (place.edge.load(), place.edge.differs()) == ("", "")
+    assert "No space left on device; which configuration the edge has is not written down" in capsys.readouterr().err
+    assert (place.edge.load(), place.signals) == ("", ["SIGUSR2"] * 2)  # to be on the safe side
+
+
+def test_folders_that_cant_be_made_are_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.edge.make_ready()
+    assert [(place.layout.root / name).stat().st_mode & 0o777 for name in ("run/edge", "edge")] == [0o700, 0o755]
+    full = OSError(errno.ENOSPC, "No space left on device", "/x/run/edge")
+    monkeypatch.setattr(edge_module, "make_folder", refusing(full))
+    with pytest.raises(HostctlError, match="the edge's folders can't be made: /x/run/edge: No space left on device"):
+        place.edge.make_ready()
+
+
+def refusing(error: Exception) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return refuse
+
+
+# --- asking HAProxy itself, apart ---
+
+BLOCK = """\
+  edge:
+    image: "team/edge:2"
+    volumes:
+      - ./edge:/edge:ro
+      - /etc/tls, of ours:/tls:ro
+"""
+
+
+class Run:
+    """`docker run`: what it was asked, and what it answers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.argv: list[str] = []
+        self.more: dict[str, Any] = {}
+        self.answer: Exception | tuple[int, str] = (0, "")
+        monkeypatch.setattr(edge_module.subprocess, "run", self._run)
+
+    def _run(self, argv: list[str], **more: Any) -> Any:
+        self.argv, self.more = argv, more
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return subprocess.CompletedProcess(argv, self.answer[0], self.answer[1].encode())
+
+
+def test_the_check_makes_no_folder_that_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    place.docker.images["team/edge:2"] = {"Config": {}}
+    assert place.edge.problem("global\n", BLOCK) is None
+    mounts = [run.argv[at + 1] for at, word in enumerate(run.argv) if word == "--mount"]
+    assert mounts == ['type=bind,"source=/etc/tls, of ours",target=/tls,readonly']
+    assert not {"-v", "--volume"} & set(run.argv)
+    assert run.more["start_new_session"]  # Ctrl-C is hostctl's to hear
+    # What Docker itself says is told: HAProxy was not asked.
+    said = "docker: Error response from daemon:\n  bind source path does not exist: /etc/tls\n"
+    run.answer = (125, said + "\nRun 'docker run --help' for more information\n")
+    assert place.edge.problem("global\n", BLOCK) == (
+        "the edge's configuration can't be checked: "
+        "docker: Error response from daemon: bind source path does not exist: /etc/tls"
+    )
+    run.answer = (1, "[ALERT]    (1) : config : parsing [/dev/stdin:1] : unknown keyword 'globl'\n")
+    assert (
+        place.edge.problem("globl\n", BLOCK)
+        == "the edge would not take edge/haproxy.cfg: line 1: unknown keyword 'globl'"
+    )
+
+
+def test_a_check_that_does_not_end_or_start(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    place.docker.images["team/edge:2"] = {"Config": {}}
+    for error, said in (
+        (subprocess.TimeoutExpired(["docker", "run"], 60), "Docker did not do it within 60 s"),
+        (FileNotFoundError(2, "No such file or directory", "docker"), "docker: No such file or directory"),
+    ):
+        run.answer = error
+        assert place.edge.problem("global\n", BLOCK) == f"the edge's configuration can't be checked: {said}"

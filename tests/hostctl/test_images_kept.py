@@ -144,6 +144,23 @@ def test_an_image_that_comes_back_is_ours_again(host: Host) -> None:
     assert host.here() == []
 
 
+def test_an_image_of_the_same_name_that_comes_from_elsewhere_now_keeps_its_record(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`edge.image: team/edge:2` in the place of the edge that is built: the new one comes, then the old one goes."""
+    host.bring(1, "edge", "blockchain-dao/edge")
+    host.up(1, "blockchain-dao/edge")
+    host.bring(2, "edge", "team/edge")
+    host.up(2, "team/edge")
+    assert images.forget(host.context, "edge", "blockchain-dao/edge:1")["outcome"] == "replaced"
+    assert "edge is team/edge:2 by now, and stays" in capsys.readouterr().err
+    assert list(images.labels(host.context)) == ["edge"]
+    assert host.here() == ["blockchain-dao/edge:1", "team/edge:2"]  # a rollback needs the first
+    host.context.store.forget(NAME)
+    assert images.forget(host.context, "edge", "team/edge:2")["removed"] == ["blockchain-dao/edge:1", "team/edge:2"]
+    assert host.here() == []
+
+
 def test_when_all_services_are_gone_so_is_what_was_brought(host: Host) -> None:
     """As `destroy` does it: services first, then images, in any order of theirs."""
     host.bring(1)

@@ -55,6 +55,29 @@ def test_who_holds_it(layout: Layout, capsys: pytest.CaptureFixture[str], monkey
         holder.communicate()
 
 
+def test_a_queue_that_moves_on_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many slow rolls, one after the other, are no holder that hangs."""
+    now = [0.0]
+    monkeypatch.setattr(lock.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    turns = iter([*"aabbccdd", *"d" * 100])
+    patience = lock.Patience(lambda: "waiting", lambda: next(turns))
+    for _ in range(7):
+        patience.wait(lock.GIVE_UP_AFTER - 1)
+    with pytest.raises(HostctlError, match="gave up after 10 minutes of waiting"):
+        patience.wait(1)
+
+
+def test_each_turn_is_another(layout: Layout) -> None:
+    mine = lock.HostLock(layout, "up", "x")
+    assert mine.turn() == ""
+    turns: set[str] = set()
+    for _ in range(2):
+        with mine.held():
+            turns.add(mine.turn())
+    assert len(turns - {""}) == 2
+
+
 def test_no_child_inherits_it(layout: Layout) -> None:
     mine = lock.HostLock(layout, "up", "x")
     with mine.held():

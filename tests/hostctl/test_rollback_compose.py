@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 from hostctl import health, ports, rollback, service
 from hostctl.context import Context
 from hostctl.errors import HostctlError
+from hostctl.identity import myself
 from hostctl.observe import observe
 from tests.hostctl.compose_place import Place
 from tests.plan.stacks import put
@@ -45,7 +47,7 @@ class Server:
 
     def serves(self) -> str:
         """The digest of the definition that its container was made of."""
-        now = cast(Any, self.place.runtime)._containers().current(NAME)
+        now = cast(Any, self.place.runtime).containers().current(NAME)
         return "" if now is None or now.state != "running" else now.digest
 
     def label(self) -> str:
@@ -102,3 +104,31 @@ def test_from_a_container_that_is_gone_or_ended(server: Server) -> None:
     now["State"].update(Status="exited", Running=False)
     assert server.back()["to"] == 2
     assert server.serves()
+
+
+def test_not_across_two_ways_to_have_a_port(server: Server) -> None:
+    """One service alone would take its port from the edge, or leave it to nobody."""
+    serves = server.serves()
+    server.place.plan(put("services.identity-service.image", NEW))
+    definition = server.place.service(NAME)
+    store = server.run("x").store
+    store.begin(definition, myself(), "r")
+    store.commit(NAME, "")
+    with pytest.raises(HostctlError) as caught:
+        server.back()
+    assert "for `updates: recreate`, which this host has no more: set that in the stack file, and `up`" in str(
+        caught.value
+    )
+    assert str(caught.value).endswith("nothing was touched")
+    assert server.serves() == serves
+
+
+def test_one_that_docker_has_just_started_again_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a crash of Docker's `up` must not say that all is as wanted, and nobody answers."""
+    monkeypatch.setattr(health, "probe", lambda url, timeout: "Connection refused")
+    assert server.label() == ""  # what runs for long was healthy once, and is nobody's change
+    (one,) = [each for each in server.place.docker.there.values() if NAME in each["Name"]]
+    one["State"]["StartedAt"] = time.strftime("%Y-%m-%dT%H:%M:%S.123456789Z", time.gmtime(time.time() - 3))
+    assert server.label().startswith("it began 3 s ago and is not healthy yet: Connection refused")
+    monkeypatch.setattr(health, "probe", lambda url, timeout: "")
+    assert server.label() == ""

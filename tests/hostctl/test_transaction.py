@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hostctl import secretfiles, service
+from hostctl import recovery, secretfiles, service
 from hostctl.definitions import parse_service
 from hostctl.errors import BadInput, HostctlError, Interrupted
 from hostctl.layout import write_atomic
@@ -297,3 +297,32 @@ def line_up(fake: FakeHost, run: Any, definition: dict[str, Any]) -> Any:
     }
     run.queue.put(request)
     return request
+
+
+def test_the_good_files_are_back_before_anybody_else_has_the_lock(
+    fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes next would start, or recreate, what has just failed."""
+    fake.up(alpha(1))
+    fake.runtime.stuck.add(ALPHA)
+    text = fake.root / samples.CONF
+    good = text.read_text()
+    found: list[str] = []
+
+    def put_back(context: Any, name: str) -> None:
+        assert fake.record(ALPHA)["pending"]["phase"] == "rolling-back"
+        found.append(text.read_text())
+        raise HostctlError("not now")
+
+    monkeypatch.setattr(recovery, "put_back", put_back)
+    with pytest.raises(HostctlError, match="did not come up"):
+        fake.up(alpha(2))
+    assert found == [good]
+
+
+def test_one_that_can_not_be_started_again_says_why(fake: FakeHost) -> None:
+    fake.up(alpha(1))
+    fake.runtime.sick.add(alpha(1)["digest"])
+    fake.runtime.stuck.add(ALPHA)
+    with pytest.raises(HostctlError, match="it can't be started again: alpha-service is stuck"):
+        fake.up(alpha(1))
