@@ -92,6 +92,13 @@ SUB_RANGES: Final[dict[str, dict[Group, tuple[int, int]]]] = {
 KEPT_EMPTY: Final[dict[str, PortRange]] = {"local": PortRange(8320, 8329), "alibaba": PortRange(8520, 8529)}
 """Sub-ranges that stay empty, because what belongs there is reused elsewhere (P10)."""
 
+RANGES: Final[dict[str, PortRange]] = {
+    "local": PortRange(8300, 8399),
+    "tencent": PortRange(8400, 8499),
+    "alibaba": PortRange(8500, 8599),
+}
+"""The environments' documented ranges (P6)."""
+
 DAO_RANGE: Final = PortRange(9500, 9599)
 RESERVED: Final[tuple[tuple[PortRange, str], ...]] = (
     (DAO_RANGE, "the DAO services"),

@@ -8,7 +8,7 @@ from plan.catalog import EDGE_GROUP, SUB_RANGES
 from plan.images import run_as, source_of
 from plan.models import Behind, EdgePlan, EnvironmentPlan, ImagesPlan, Resources, ServicePlan, pair_of
 from plan.settings import Settings
-from plan.sums import room
+from plan.sums import edge_holds, room
 
 _PORT_OFFSET = SUB_RANGES["local"][EDGE_GROUP][1]
 """The last port of the documents' sub-range for its group, in every environment (P10)."""
@@ -30,7 +30,8 @@ def edge_plan(settings: Settings, images: ImagesPlan) -> EdgePlan | None:
         image_from=source_of(given, images),
         port=min(ports.first + _PORT_OFFSET, ports.last) if given.port is None else given.port,
         resources=Resources(given.cpus, given.memory, given.disk),
-        max_connections=given.max_connections,
+        max_connections=given.max_connections or 0,
+        timeout=given.timeout,
         certificates=given.certificates,
         acme_thumbprint=given.acme_thumbprint,
     )
@@ -51,7 +52,10 @@ def said(settings: Settings) -> frozenset[str]:
 
 
 def with_room(plan: EnvironmentPlan) -> EnvironmentPlan:
-    """The plan in which those services alone are updated beside their old container whose second one fits the host."""
+    """The plan in which memory decides: how many connections the edge has, unless they are given; which services are
+    updated beside their old container, as the host holds a second one."""
+    if plan.edge is not None and not plan.edge.max_connections:
+        plan = dataclasses.replace(plan, edge=dataclasses.replace(plan.edge, max_connections=edge_holds(plan)))
     free = room(plan)
     editions = tuple(
         dataclasses.replace(

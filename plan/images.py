@@ -107,7 +107,8 @@ def _named(plan: EnvironmentPlan, users: dict[str, list[Runner]]) -> Iterator[Im
     if plan.images.edge in users:
         own[plan.images.edge] = (EDGE, EDGE_FOLDER)
     slugs = {image: _slug(image) for image in users if image not in own}
-    count = Counter([*(name for name, _ in own.values()), *slugs.values()])
+    # The edge's own has its name also while another one is in its place: that must be none of the same name.
+    count = Counter([STAND_IN, *([EDGE] if plan.edge is not None else []), *slugs.values()])
     for image in sorted(users):
         first = users[image][0] if users[image] else None
         slug, folder = own.get(image) or (slugs[image], None)

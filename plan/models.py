@@ -17,6 +17,8 @@ DatabaseState = Literal["reused", "embedded"]
 LOOPBACK = "127.0.0.1"
 PAIRED = PortRange(512, 16383)
 """Ports that a service behind the edge may have: twice as much is free for all, and no connection's own."""
+CONNECTIONS_OWN = PortRange(32768, 60999)
+"""Ports that Linux gives to connections by itself: now and then one of these is taken."""
 ACME_PORT = 80
 """Where ACME's http-01 asks."""
 
@@ -154,11 +156,18 @@ class EdgePlan:
     """On loopback: its own /health and /metrics."""
     resources: Resources
     max_connections: int
-    """At one time, all services together."""
+    """From outside at one time, all services together."""
+    timeout: int
+    """Seconds that a service may say nothing for; WebSockets last no longer than that after a reload."""
     certificates: str | None = None
     """The host's folder with the team's PEM files."""
     acme_thumbprint: str | None = None
     """Of the ACME account for which it answers challenges."""
+
+    @property
+    def all_connections(self) -> int:
+        """At one time, with as many for calls within the host: nobody outside can take these."""
+        return 2 * self.max_connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,12 +345,6 @@ class EnvironmentPlan:
     def placed(self) -> tuple[ServicePlan, ...]:
         """Every service that has its place on the host, whether or not its edition runs."""
         return self.services + self.members
-
-    @property
-    def surge(self) -> ServicePlan | None:
-        """The service whose second container takes most while it is updated: at most one at a time is."""
-        rolling = [service for service in self.running if service.behind is not None and service.behind.rolling]
-        return max(rolling, key=lambda service: service.resources.memory, default=None)
 
     def beside(self, name: str) -> ExistingPlan | None:
         """What of that name runs on the stack's own host already."""

@@ -45,6 +45,14 @@ def is_loopback(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
+def is_ipv6(text: str) -> bool:
+    """Whether this is an address or a network of IPv6; a name is neither."""
+    try:
+        return ipaddress.ip_interface(text).version == 6
+    except ValueError:
+        return False
+
+
 def same_address(one: str, other: str) -> bool:
     """Whether both are written for the same machine; names are compared as DNS does."""
     return one.casefold() == other.casefold() or (is_loopback(one) and is_loopback(other))

@@ -92,6 +92,8 @@ def _echoes(problem: Problem, path: Path) -> bool:
             return _about_the_edge(place, said)
         case ("edge",) | ("edge", "certificates") | ("services", _, "public"):
             return place[-1] == "tls"
+        case ("edge", "memory" | "max_connections"):
+            return place in (("edge", "memory"), ("edge", "max_connections"))
         case ("range",):
             return place == ("edge", "port")
         case ("images", *_):

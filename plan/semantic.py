@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from plan.problems import shown
 
 LOWEST_PORT, HIGHEST_PORT = 1, 65535
+LEAST_CONNECTIONS, MOST_CONNECTIONS = 10, 20000
 _UNITS = {
     "B": 1,
     "KB": 10**3,

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from plan.catalog import Chain, EditionName, Group, Kind, Mode, Runtime, Updates
 from plan.network import Address, Cidr, HostKey, Subnet, Url, WebUrl
 from plan.semantic import (
+    LEAST_CONNECTIONS,
+    MOST_CONNECTIONS,
     Bytes,
     HostFolder,
     Image,
@@ -41,7 +43,9 @@ OneLine = Annotated[
 Cpus = Annotated[float, Field(ge=0.01, le=1024, allow_inf_nan=False), Number]
 Seconds = Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False), Number]
 Pause = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False), Number]
-Connections = Annotated[int, Field(ge=10, le=20000), Number]
+Connections = Annotated[int, Field(ge=LEAST_CONNECTIONS, le=MOST_CONNECTIONS), Number]
+# Its successor waits for an edge that ends, and other runs for the host's lock.
+Wait = Annotated[int, Field(ge=5, le=300), Number]
 Cores = Annotated[float, Field(ge=0, le=1024, allow_inf_nan=False), Number]
 
 
@@ -238,8 +242,13 @@ class Edge(Strict):
     memory: MemoryLimit = Field(default=parse_bytes("32MB"), description="memory limit")
     cpus: Cpus = Field(default=0.2, description="CPU limit in cores")
     disk: Bytes = Field(default=parse_bytes("50MB"), description="disk that it may fill")
-    max_connections: Connections = Field(
-        default=400, description="connections at one time, all services together; each takes some 35 KB at most"
+    max_connections: Connections | None = Field(
+        default=None,
+        description="connections from outside at one time, all services together; as its memory holds otherwise",
+    )
+    timeout: Wait = Field(
+        default=60,
+        description="seconds that a service may take to answer; after a reload connections last no longer than that",
     )
     certificates: HostFolder | None = Field(
         default=None, description="the server's folder with PEM files (chain and key), for services with tls"

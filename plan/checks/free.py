@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from plan import catalog
-from plan.models import PAIRED, EnvironmentPlan, Listener, ServicePlan, pair_of
+from plan.models import CONNECTIONS_OWN, PAIRED, EnvironmentPlan, Listener, ServicePlan, pair_of
 from plan.semantic import HIGHEST_PORT, PortRange
 
 LOWEST_UNPRIVILEGED = 1024
@@ -47,6 +47,18 @@ def reserved(port: int, consul: set[int]) -> str | None:
     return next((owner for ports, owner in catalog.RESERVED if port in ports), None)
 
 
+def somebody_elses(plan: EnvironmentPlan, port: int) -> str | None:
+    """Whose range a port beside the services' is in, when it can't be there: the edge's own, or one with TLS."""
+    if port in CONNECTIONS_OWN:
+        return f"{CONNECTIONS_OWN}, from which connections get theirs by themselves"
+    if port in plan.range:
+        return None
+    ranges = [(one, f"environment {name}") for name, one in catalog.RANGES.items() if name != plan.name]
+    for name, known in catalog.EDITIONS.items():
+        ranges += [(one, f"edition {name}") for one in (*known.services.values(), known.shared)]
+    return next((f"{one}, the range of {owner}" for one, owner in ranges if port in one), None)
+
+
 class FreePorts:
     """Ports that nobody holds: the values that would be right."""
 
@@ -80,7 +92,11 @@ class FreePorts:
             documented = range(min(whole.first + last, whole.last), whole.first + first - 1, -1)
             candidates = (*documented, *range(whole.first + 1, whole.last + 1))
             empty = catalog.KEPT_EMPTY.get(self._plan.name)
-            found = (port for port in candidates if self._free(port) and not (empty and port in empty))
+            found = (
+                port
+                for port in candidates
+                if self._free(port) and not (empty and port in empty) and port not in CONNECTIONS_OWN
+            )
             port = next(found, None)
             self._given.update(() if port is None else (port,))
             self._offers[key] = self.beside(whole.last) if port is None else f"{port} is free"
@@ -108,7 +124,7 @@ class FreePorts:
     def _spoken_for(self, port: int) -> bool:
         empty = catalog.KEPT_EMPTY.get(self._plan.name)
         taken = port in self._given or port in self._plan.range or reserved(port, set()) is not None
-        return taken or (empty is not None and port in empty)
+        return taken or (empty is not None and port in empty) or somebody_elses(self._plan, port) is not None
 
     def _offer(self, service: ServicePlan) -> str:
         """In its group's sub-range first."""

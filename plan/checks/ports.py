@@ -14,9 +14,10 @@ from plan.checks.free import (
     consul_ports,
     reserved,
     reserved_for,
+    somebody_elses,
     sub_range,
 )
-from plan.models import PAIRED, EnvironmentPlan, Listener
+from plan.models import CONNECTIONS_OWN, PAIRED, EnvironmentPlan, Listener, pair_of
 from plan.problems import Notice, Problem
 from plan.semantic import PortRange
 
@@ -181,8 +182,13 @@ def _no_pair(plan: EnvironmentPlan, free: FreePorts) -> Iterator[Problem]:
     for service in plan.placed:
         allowed = allowed_range(plan, service)
         if service.behind is not None and service.port not in PAIRED and service.port in allowed:
-            what = "below 1024" if service.port < PAIRED.first else "among those that connections get by themselves"
-            wrong = f"{service.port} is no port behind the edge: the two of the service (twice as much) would be {what}"
+            first, last = pair_of(service.port)
+            high = f"which are above {CONNECTIONS_OWN.first - 1}: connections get these by themselves"
+            low = f"which are below {LOWEST_UNPRIVILEGED}, where root alone may listen"
+            wrong = (
+                f"{service.port} can't be behind the edge: its container is to have twice the port, "
+                f"{first} or {last}, {low if service.port < PAIRED.first else high}"
+            )
             other = free.instead_of(service) if allowed.overlaps(PAIRED) else f"choose one of {PAIRED}"
             yield Problem(f"{service.key}.port", wrong, f"{other}; or say `updates: recreate`")
 
@@ -200,6 +206,9 @@ def _reserved_by_the_edge(plan: EnvironmentPlan, listeners: tuple[Listener, ...]
         wrong = f"is reserved for {owner}" if owner is not None else None
         if owner is None and empty is not None and listener.port in empty:
             wrong = _kept_empty(empty)
+        elif owner is None and not listener.paired:
+            whose = somebody_elses(plan, listener.port)
+            wrong = f"is in {whose}" if whose is not None else None
         if wrong is not None:
             right = free.instead_of(services[listener.key]) if listener.paired else _instead(listener, free)
             yield Problem(listener.key, f"{_told(listener)} {wrong}", right)

@@ -85,7 +85,7 @@ def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: Stat
         bind = compose.publish_address(service)
         limits = amounts(service.resources)
         judged["launch"] = {"image": service.image, "bind": bind, "env": env, "resources": limits}
-    mark = digest(judged)
+    mark = _mark(plan, service, judged)
     parts: list[Part] = []
     if service.edition is None and service.group != "dao":
         parts.append(_env_line(plan, catalog.env_key(service.name), str(service.port), service.port))
@@ -112,6 +112,17 @@ def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: Stat
         **registration.register(plan, service),
         "parts": parts,
     }
+
+
+def _mark(plan: EnvironmentPlan, service: ServicePlan, judged: Definition) -> str:
+    """The digest of what is launched and judged; behind the edge of the whole block.
+
+    What compose would make another container for must be told there, or compose stops the one that serves for that.
+    """
+    if service.behind is None:
+        return digest(judged)
+    block = compose.block(plan, service, judged["launch"]["env"], judged["secrets"], "")
+    return digest({**judged, "block": block})
 
 
 def database_definition(plan: EnvironmentPlan, database: DatabasePlan) -> Definition:

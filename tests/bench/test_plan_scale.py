@@ -45,7 +45,7 @@ def host(count: int, *, first: int = 10_000) -> Raw:
         "monthly_cost_yuan": 50,
         "host": {"address": "192.0.2.7", "cpus": 1024, "memory": "1TB", "disk": "100TB"},
         "services": services,
-        "edge": {"port": first - 1},
+        "edge": {"port": first - 1, "memory": "4GB"},
         "databases": {"mysql": {"port": 3306, "memory": "1GB"}},
         "existing": {"consul": {"ports": [8500]}},
         "chain_settings": {"huawei": {"endpoint": "https://bcs.example", "chain_id": "1"}},

@@ -13,7 +13,7 @@ from hostctl.definitions import parse_database, parse_host, parse_service
 from plan.render import definitions, host_files
 from plan.semantic import SECRET
 from tests.hostctl.samples import digest_of
-from tests.plan.stacks import STACKS, Change, plan_of, put
+from tests.plan.stacks import RECREATE, STACKS, Change, plan_of, put
 
 IDENTITY = "services.identity-service"
 VARIANTS: list[tuple[str, list[Change]]] = [
@@ -53,7 +53,8 @@ def test_hostctl_takes_every_definition(stack: str, changes: list[Change]) -> No
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_digest_is_of_what_is_launched_and_judged(stack: str) -> None:
-    for key, made in definitions(plan_of(stack, put(f"{IDENTITY}.env", {"MOTTO": "区块链"}))).items():
+    changes = [put(f"{IDENTITY}.env", {"MOTTO": "区块链"}), *RECREATE[stack]]
+    for key, made in definitions(plan_of(stack, *changes)).items():
         if key.startswith("service/"):
             assert made["digest"] == digest_of(made["launch"], made["secrets"], made["health"], made["stop"])
 

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import re
-import socket
-import ssl
 import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +13,9 @@ import yaml
 from hostctl.assemble import assemble
 from plan.models import EnvironmentPlan
 from plan.render import definitions, edge_definition, host_files
-from tests import packages
+from tests.golden.edge_run import haproxy, make_certificate, there
 from tests.golden.test_golden import HERE
-from tests.hostctl.samples import digest_of
 from tests.plan.stacks import RECREATE, Change, drop, plan_of, put
-from tests.ports import free_ports
 
 SERVERS = ("tencent", "alibaba")
 GATEWAY = {"tencent": "172.28.84.1", "alibaba": "172.28.85.1"}
@@ -33,20 +25,32 @@ THUMBPRINT = "Zx0_-" + "a" * 38
 ACME = put("edge.acme_thumbprint", THUMBPRINT)
 TLS = put("services.blockchain-gateway.tls", 443)
 OWN_TLS = put("services.blockchain-gateway.tls", 8411)
+LIMITED = [
+    "tcp-request connection track-sc0 int(1) table edge.outside",
+    "tcp-request connection reject if { sc0_conn_cur,sub(proc.outside) gt 0 }",
+]
+LARGE = {
+    "memory": "4GB",
+    "certificates": "/etc/blockchain-dao/tls",
+    "acme_thumbprint": THUMBPRINT,
+    "timeout": 300,
+    "max_connections": 20000,
+}
 VARIANTS: dict[str, tuple[str, list[Change]]] = {
     "tencent": ("tencent", []),
     "alibaba": ("alibaba", []),
     "tls": ("tencent", [CERTIFICATES, TLS]),
     "tls on its own port": ("tencent", [CERTIFICATES, OWN_TLS]),
     "acme": ("tencent", [ACME]),
-    "everything": ("tencent", [CERTIFICATES, TLS, ACME, put("edge.max_connections", 20000)]),
+    "ipv6": ("tencent", [CERTIFICATES, TLS, ACME, put("host.address", "2001:db8::7")]),
+    "everything": ("tencent", [CERTIFICATES, TLS, ACME, put("host.memory", "30GB"), put("edge", LARGE)]),
     "nothing behind it": ("tencent", [put("services", {}), drop("editions"), drop("edition")]),
 }
 
 
 def section(text: str, name: str) -> list[str]:
     """The lines of one section of haproxy.cfg."""
-    found = re.search(rf"^(?:listen|frontend) {re.escape(name)}\n((?:    .*\n)+)", text, re.MULTILINE)
+    found = re.search(rf"^(?:listen|frontend|backend) {re.escape(name)} from \w+\n((?:    .*\n)+)", text, re.MULTILINE)
     assert found is not None, name
     return [line.strip() for line in found[1].splitlines()]
 
@@ -55,93 +59,98 @@ def configuration(stack: str, *changes: Change) -> str:
     return host_files(plan_of(stack, *changes))["edge/haproxy.cfg"]
 
 
-def there(text: str, certificates: Path, sockets: Path) -> str:
-    """The configuration with this machine's folders in the place of the container's."""
-    return text.replace("crt /tls", f"crt {certificates}").replace("/run/edge/", f"{sockets}/")
-
-
-@pytest.fixture(scope="module")
-def haproxy() -> str:
-    reason = packages.ensure(packages.EDGE)
-    if reason is not None:
-        pytest.skip(f"HAProxy: {reason}")
-    found = packages.program("haproxy")
-    assert found is not None
-    return found
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as a team puts it on the server: a certificate and its key in one file."""
+    haproxy()
     folder = tmp_path_factory.mktemp("tls")
-    key, certificate = tmp_path_factory.mktemp("made") / "key.pem", folder / "site.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    argv = [*make, "-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(argv, check=True, capture_output=True, timeout=60)
-    certificate.write_text(certificate.read_text() + key.read_text())
+    make_certificate(folder)
     return folder
 
 
-def checked(haproxy: str, text: str) -> subprocess.CompletedProcess[str]:
-    argv = [haproxy, "-c", "-f", "/dev/stdin"]
+def checked(text: str) -> subprocess.CompletedProcess[str]:
+    argv = [haproxy(), "-c", "-f", "/dev/stdin"]
     return subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_haproxy_takes_it(haproxy: str, certificates: Path, tmp_path: Path, variant: str) -> None:
+def test_haproxy_takes_it(certificates: Path, tmp_path: Path, variant: str) -> None:
     stack, changes = VARIANTS[variant]
     text = there(configuration(stack, *changes), certificates, tmp_path)
-    done = checked(haproxy, text)
+    done = checked(text)
     # Not a word either: what is only warned of today is refused by the next version.
     assert (done.returncode, done.stdout + done.stderr) == (0, "Configuration file is valid\n")
 
 
-def test_haproxy_refuses_what_is_wrong(haproxy: str) -> None:
+def test_haproxy_refuses_what_is_wrong() -> None:
     """Else the test above would say nothing."""
     text = configuration("tencent").replace("server a", "server b", 1)
-    assert checked(haproxy, text).returncode != 0
+    assert checked(text).returncode != 0
 
 
 def test_outside_are_the_public_ones_only() -> None:
     alibaba = configuration("alibaba")
     for name, port in (("blockchain-service", 8501), ("identity-service", 8502), ("governance-service", 8503)):
-        assert section(alibaba, name)[:1] == [f"bind 0.0.0.0:{port}"]  # D19
-        assert len([line for line in section(alibaba, name) if line.startswith("bind")]) == 1
-    assert section(alibaba, "blockchain-audit") == [
+        assert section(alibaba, f"{name}.outside") == [
+            f"bind 0.0.0.0:{port}",
+            *LIMITED,
+            f"default_backend {name}",
+        ]  # D19
+        assert section(alibaba, f"{name}.inside")[0] == f"bind 127.0.0.1:{port}"
+    assert section(alibaba, "blockchain-audit.inside") == [
         "bind 127.0.0.1:8514",  # D11
         "bind 172.28.85.1:8514",
-        "server a 172.28.85.1:17028",
-        "server b 172.28.85.1:17029",
+        "tcp-request connection reject unless { src 127.0.0.0/8 172.28.85.0/24 }",
+        "default_backend blockchain-audit",
     ]
+    assert section(alibaba, "blockchain-audit") == ["server a 172.28.85.1:17028", "server b 172.28.85.1:17029"]
+    assert "frontend blockchain-audit.outside" not in alibaba
     assert alibaba.count("bind 0.0.0.0:") == 4
     private = configuration("tencent", put("services.blockchain-gateway.public", False))
-    assert section(private, "dao-service-1") == [
-        "bind 0.0.0.0:8200",
-        "server a 172.28.84.1:16400",
-        "server b 172.28.84.1:16401",
-    ]  # an edition's are public unless they say otherwise
-    assert private.count("0.0.0.0") == len(EDITION)
-    assert section(private, "blockchain-gateway")[:2] == ["bind 127.0.0.1:8411", "bind 172.28.84.1:8411"]
+    # An edition's are public unless they say otherwise.
+    assert section(private, "dao-service-1.outside")[0] == "bind 0.0.0.0:8200"
+    assert section(private, "dao-service-1") == ["server a 172.28.84.1:16400", "server b 172.28.84.1:16401"]
+    assert private.count("0.0.0.0") == private.count("from outside\n") == len(EDITION)
+    assert section(private, "blockchain-gateway.inside")[:2] == ["bind 127.0.0.1:8411", "bind 172.28.84.1:8411"]
 
 
 def test_outside_a_service_with_tls_answers_tls_only() -> None:
-    found = section(configuration("tencent", CERTIFICATES, TLS), "blockchain-gateway")
-    assert found[:4] == [
-        "bind 127.0.0.1:8411",
-        "bind 172.28.84.1:8411",
-        "bind 0.0.0.0:443 ssl crt /tls alpn h2,http/1.1",
-        "http-request set-header X-Forwarded-Proto https if { ssl_fc }",
+    text = configuration("tencent", CERTIFICATES, TLS)
+    assert section(text, "blockchain-gateway.inside")[:2] == ["bind 127.0.0.1:8411", "bind 172.28.84.1:8411"]
+    assert section(text, "blockchain-gateway.tls") == [
+        "bind 0.0.0.0:443 ssl crt /tls alpn http/1.1",
+        *LIMITED,
+        "use_backend %[str(blockchain-gateway)]",
     ]
-    assert configuration("tencent", CERTIFICATES, TLS).count("0.0.0.0") == 1 + len(EDITION)
+    assert "frontend blockchain-gateway.outside" not in text
+    assert text.count("0.0.0.0") == 1 + len(EDITION)
+
+
+def test_ipv6_is_listened_on_where_the_stack_file_says_that_somebody_comes_by_it() -> None:
+    """A host without IPv6 could not listen there, and the edge would not start."""
+    assert "::" not in configuration("tencent", CERTIFICATES, TLS, ACME)
+    to = put("services.blockchain-gateway.open_to", ["203.0.113.0/24", "2001:db8::/32"])
+    text = configuration("tencent", to)
+    assert section(text, "blockchain-gateway.outside")[:2] == ["bind 0.0.0.0:8411", "bind [::]:8411 v6only"]
+    assert text.count("[::]") == 1
+    text = configuration("tencent", to, CERTIFICATES, TLS, ACME)
+    assert section(text, "blockchain-gateway.tls")[1] == "bind [::]:443 v6only ssl crt /tls alpn http/1.1"
+    assert section(text, "edge.acme")[:2] == ["bind 0.0.0.0:80", "bind [::]:80 v6only"]
+    text = configuration("tencent", put("host.address", "2001:db8::7"))
+    assert text.count("[::]") == text.count("0.0.0.0") == 1 + len(EDITION)
+    edition = put("editions.dao.services.dao-service-1", {"port": 8200, "open_to": ["::/0"]})
+    assert "bind [::]:8200 v6only" in section(configuration("tencent", edition), "dao-service-1.outside")
+    private = put("services.blockchain-auth", {"port": 8431, "open_to": ["::/0"]})
+    assert "[::]" not in configuration("tencent", private)
 
 
 def test_the_edition_that_runs_is_behind_it_and_the_others_are_not_there() -> None:
     text = configuration("tencent")
     assert {name for name in sections({"edge/haproxy.cfg": text}) if "-service-" in name or "shared" in name} == EDITION
     closed = configuration("tencent", put("editions.dao.services.dao-service-1.public", False))
-    assert section(closed, "dao-service-1")[:2] == ["bind 127.0.0.1:8200", "bind 172.28.84.1:8200"]
+    assert section(closed, "dao-service-1.inside")[:2] == ["bind 127.0.0.1:8200", "bind 172.28.84.1:8200"]
+    assert "frontend dao-service-1.outside" not in closed
     future = configuration("tencent", put("edition", "future"))
-    assert "bind 0.0.0.0:8100" in section(future, "future-shared-service")
+    assert "bind 0.0.0.0:8100" in section(future, "future-shared-service.outside")
     assert "dao-service" not in future
 
 
@@ -152,15 +161,13 @@ def test_a_service_brings_its_own_section(stack: str) -> None:
     rest = {key: one["parts"] for key, one in made.items() if key != name}
     assert "identity-service" not in assemble(rest)["edge/haproxy.cfg"]
     # The edge's own top comes first, whoever converged first; and it may be alone.
-    assert sections(assemble({key: made[key]["parts"] for key in (name, "service/edge")})) == [
-        "edge",
-        "identity-service",
-    ]
-    assert sections(assemble({"service/edge": made["service/edge"]["parts"]})) == ["edge"]
+    assert sections(assemble({key: made[key]["parts"] for key in (name, "service/edge")})) == ["identity-service"]
+    assert sections(assemble({"service/edge": made["service/edge"]["parts"]})) == []
 
 
 def sections(files: dict[str, str]) -> list[str]:
-    return re.findall(r"^listen (\S+)", files["edge/haproxy.cfg"], re.MULTILINE)
+    """The services behind it."""
+    return re.findall(r"^backend (\S+) from behind$", files["edge/haproxy.cfg"], re.MULTILINE)
 
 
 @pytest.mark.parametrize("stack", SERVERS)
@@ -205,7 +212,6 @@ def test_what_hostctl_is_told_of_the_edge(stack: str) -> None:
         "env": {},
         "resources": {"cpus": 0.2, "memory": 32_000_000},
     }
-    assert made["digest"] == digest_of(made["launch"], made["secrets"], made["health"], made["stop"])
     files = {part["file"] for part in made["parts"]}
     assert files == {"edge/haproxy.cfg", plan.host.layout.compose_file} | (
         {"prometheus-blockchain-alibaba.yml"} if stack == "alibaba" else set()
@@ -234,7 +240,7 @@ def test_the_edges_container() -> None:
     assert (found["restart"], found["read_only"], found["user"]) == ("always", True, "0:0")  # D25
     assert (found["cap_drop"], found["cap_add"]) == (["ALL"], ["KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"])
     assert found["volumes"] == ["./edge:/edge:ro", "./run/edge:/run/edge"]
-    assert (found["stop_signal"], found["stop_grace_period"]) == ("SIGUSR1", "30s")
+    assert (found["stop_signal"], found["stop_grace_period"]) == ("SIGUSR1", "70s")
     assert found["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
     assert found["labels"]["blockchain-dao.stack"] == "alibaba"  # D5
     assert found["labels"]["blockchain-dao.service"] == "edge"
@@ -248,87 +254,12 @@ def test_an_edge_changes_nothing_of_the_documented_env_file() -> None:
         assert (HERE / stack / name).read_bytes() == (HERE / f"{stack}-recreate" / name).read_bytes()  # P4
 
 
-@pytest.fixture
-def running(haproxy: str, certificates: Path, tmp_path: Path) -> Iterator[dict[str, int]]:
-    """The edge with everything on, on free ports of this machine; its ports by what they are for."""
-    own, gate, outside, acme, *pairs = free_ports(6)
-    changes = [CERTIFICATES, TLS, ACME, put("services", {"blockchain-gateway": {"port": 8411, "tls": 443}})]
-    text = configuration("tencent", *changes, drop("editions"), drop("edition"))
-    moved = {
-        "bind 127.0.0.1:8419": f"bind 127.0.0.1:{own}",
-        "    bind 172.28.84.1:8411\n": "",
-        "bind 127.0.0.1:8411": f"bind 127.0.0.1:{gate}",
-        "bind 0.0.0.0:443": f"bind 127.0.0.1:{outside}",
-        "bind 0.0.0.0:80": f"bind 127.0.0.1:{acme}",
-        "server a 172.28.84.1:16822": f"server a 127.0.0.1:{pairs[0]}",
-        "server b 172.28.84.1:16823": f"server b 127.0.0.1:{pairs[1]}",
-        "    user haproxy\n    group haproxy\n": "",
-    }
-    for old, new in moved.items():
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    file = tmp_path / "haproxy.cfg"
-    file.write_text(there(text, certificates, tmp_path))
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([haproxy, "-W", "-db", "-f", str(file)], stdout=log, stderr=log)
-        try:
-            until_it_listens(own)
-            yield {"own": own, "gate": gate, "outside": outside, "acme": acme}
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def until_it_listens(port: int) -> None:
-    end = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < end
-            time.sleep(0.05)
-
-
-def ask(url: str) -> tuple[int, str]:
-    anyone = urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
-    straight = urllib.request.build_opener(urllib.request.ProxyHandler({}), anyone)
-    try:
-        with straight.open(url, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
-def test_what_the_edge_answers_itself(running: dict[str, int]) -> None:
-    own, acme = f"http://127.0.0.1:{running['own']}", f"http://127.0.0.1:{running['acme']}"
-    assert ask(f"{own}/health")[0] == 200
-    status, metrics = ask(f"{own}/metrics")
-    assert status == 200
-    assert 'haproxy_server_status{proxy="blockchain-gateway",server="a",state="UP"}' in metrics
-    assert ask(f"{own}/")[0] == 404
-    challenge = f"{acme}/.well-known/acme-challenge"
-    assert ask(f"{challenge}/To-ken_1") == (200, f"To-ken_1.{THUMBPRINT}")  # RFC 8555, 8.3
-    for path in (f"{challenge}/", f"{challenge}/a/b", f"{challenge}/a%22b", f"{acme}/", f"{acme}/x{challenge[22:]}"):
-        assert ask(path)[0] == 404, path
-    # TLS outside, plain inside; behind it nothing runs here.
-    assert ask(f"https://127.0.0.1:{running['outside']}/")[0] == 503
-    assert ask(f"http://127.0.0.1:{running['gate']}/")[0] == 503
-    with pytest.raises((urllib.error.URLError, OSError)):
-        ask(f"http://127.0.0.1:{running['outside']}/")
-
-
-def test_docker_asks_it_with_bash_alone(running: dict[str, int]) -> None:
-    kind, *argv = block(plan_of("tencent"))["healthcheck"]["test"]
-    assert kind == "CMD"
-    text = argv[-1].replace("$$", "$")
-
-    def healthy(port: int) -> bool:
-        done = subprocess.run(
-            [*argv[:-1], text.replace("8419", str(port))], capture_output=True, timeout=20, check=False
-        )
-        return done.returncode == 0
-
-    assert healthy(running["own"])
-    assert not healthy(running["gate"])  # it answers 503
-    assert not healthy(free_ports(1)[0])
+@pytest.mark.parametrize("seconds", [5, 60, 300])
+def test_who_ends_first(seconds: int) -> None:
+    """A request that may still be answered is cut by nobody: not by a reload, nor by Docker."""
+    plan = plan_of("tencent", put("edge.timeout", seconds))
+    text = host_files(plan)["edge/haproxy.cfg"]
+    numbers = {key: int(found) for key, found in re.findall(r"^    ([a-z -]+) (\d+)s$", text, re.MULTILINE)}
+    assert numbers["timeout server"] == numbers["timeout client"] == seconds
+    assert seconds < numbers["hard-stop-after"] < int(block(plan)["stop_grace_period"].removesuffix("s"))
+    assert definitions(plan)["service/edge"]["stop"]["grace_seconds"] == seconds + 10

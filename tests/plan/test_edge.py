@@ -9,7 +9,7 @@ import pytest
 from plan import summary
 from plan.models import Behind, EdgePlan, ServicePlan
 from plan.render import definitions
-from plan.sums import room
+from plan.sums import room, second
 from tests.plan.stacks import RECREATE, STACKS, Change, changed, drop, notices_of, plan_of, problems_of, put, refusal
 
 TENCENT = "101.33.251.158"
@@ -47,12 +47,13 @@ def test_what_an_edge_has_unless_it_is_told() -> None:
     edge = edge_of("alibaba")
     takes = (edge.resources.cpus, edge.resources.memory, edge.resources.disk)
     assert takes == (0.2, 32_000_000, 50_000_000)
-    assert (edge.max_connections, edge.certificates, edge.acme_thumbprint) == (400, None, None)
+    assert (edge.max_connections, edge.timeout, edge.certificates, edge.acme_thumbprint) == (100, 60, None, None)
     assert (edge.image, edge.image_from) == ("blockchain-dao/edge:0.1.0", "build")
-    told = {"port": 8410, "cpus": 0.3, "memory": "40MB", "disk": "60MB", "max_connections": 2000}
+    told = {"port": 8410, "cpus": 0.3, "memory": "400MB", "disk": "60MB", "max_connections": 2000, "timeout": 90}
     edge = edge_of("tencent", put("edge", told), CERTIFICATES, ACME)
     takes = (edge.resources.cpus, edge.resources.memory, edge.resources.disk)
-    assert (edge.port, *takes, edge.max_connections) == (8410, 0.3, 40_000_000, 60_000_000, 2000)
+    assert (edge.port, *takes, edge.max_connections) == (8410, 0.3, 400_000_000, 60_000_000, 2000)
+    assert edge.timeout == 90
     assert (edge.certificates, edge.acme_thumbprint) == ("/etc/blockchain-dao/tls", THUMBPRINT)
 
 
@@ -76,12 +77,12 @@ def test_services_behind_it_have_a_pair_and_so_have_editions() -> None:
 
 def test_the_running_editions_containers_count_for_an_update_and_others_do_not() -> None:
     large = put("editions.dao.services.dao-service-1.memory", "300MB")
-    surge = plan_of("tencent", large).surge
-    assert surge is not None
-    assert (surge.name, surge.resources.memory) == ("dao-service-1", 300_000_000)
-    assert plan_of("tencent", put("editions.future.services.future-service-1.memory", "300MB")).surge != surge
-    # 7MB more than the host has for both: that one alone is stopped and started.
     plan = plan_of("tencent", large)
+    twice = second(plan)
+    assert twice is not None
+    assert (twice.name, twice.takes.memory) == ("dao-service-1", 300_000_000)
+    assert second(plan_of("tencent", put("editions.future.services.future-service-1.memory", "300MB"))) != twice
+    # 7MB more than the host has for both: that one alone is stopped and started.
     missing = room(plan) - 300_000_000 + 7_000_000
     full = [large, put("existing.dao-ai.memory", f"{512 + missing // 1_000_000}MB")]
     assert [one for one in notices_of("tencent", *full) if "beside it" in one] == [
@@ -153,6 +154,9 @@ VALUES: list[tuple[str, Any, str]] = [
     ("edge.image", "haproxy", "'haproxy' names no version: what runs would change without a change here; "),
     ("edge.memory", "1MB", "'1MB' is less than a container can have; write 6.3MB or more, for example 64MB"),
     ("edge.max_connections", 5, "5 can't be; input should be greater than or equal to 10"),
+    ("edge.timeout", 4, "4 can't be; input should be greater than or equal to 5"),
+    ("edge.timeout", 301, "301 can't be; input should be less than or equal to 300"),
+    ("edge.timeout", "1m", "'1m' is not a whole number; "),
     ("edge.certificates", "tls", "'tls' is no folder of a server; write an absolute folder of the server, "),
     ("edge.certificates", "/etc/../root", "'/etc/../root' is no folder of a server; "),
     ("edge.certificates", "/", "'/' is no folder of a server; "),
@@ -171,6 +175,7 @@ def test_values_that_cant_be(key: str, value: Any, told: str) -> None:
     assert only.startswith(f"{key}: {told}")
 
 
+EDGES_MOST = "edge.max_connections"
 ECHOES: list[tuple[str, Change, str]] = [
     # With what nobody can read, nobody knows whether there is an edge, or what it has.
     ("alibaba", put("runtime", "x"), "runtime"),
@@ -179,6 +184,8 @@ ECHOES: list[tuple[str, Change, str]] = [
     ("tencent", put("edge.certificates", "x"), "edge.certificates"),
     ("tencent", put(f"{GATEWAY}.public", "x"), f"{GATEWAY}.public"),
     ("tencent", put("edge.port", "x"), "edge.port"),
+    ("tencent", put("edge", {"memory": "x", "max_connections": 400, "certificates": "/etc/tls"}), "edge.memory"),
+    ("tencent", put("edge", {"memory": "20MB", "max_connections": "x", "certificates": "/etc/tls"}), EDGES_MOST),
     ("tencent", put("range", "x"), "range"),
 ]
 
@@ -202,6 +209,51 @@ def test_the_edges_default_port_is_where_the_documents_have_infrastructure() -> 
 def test_certificates_for_nobody_are_noticed() -> None:
     assert "edge.certificates: does nothing: no service has tls" in notices_of("tencent", CERTIFICATES)
     assert not [one for one in notices_of("tencent", CERTIFICATES, put(f"{GATEWAY}.tls", 443)) if "certif" in one]
+
+
+def test_a_thumbprint_without_tls_opens_a_port_for_the_first_certificate() -> None:
+    text = "edge.acme_thumbprint: opens port 80 to everybody for the first certificate: no service has tls yet"
+    assert text in notices_of("tencent", ACME)
+    assert text not in notices_of("tencent", ACME, CERTIFICATES, put(f"{GATEWAY}.tls", 443))
+
+
+def test_connections_are_as_many_as_the_edges_memory_holds() -> None:
+    assert edge_of("tencent").max_connections == edge_of("alibaba").max_connections == 100
+    assert edge_of("tencent", CERTIFICATES).max_connections == 70  # TLS takes more
+    assert edge_of("tencent", put("edge.memory", "64MB")).max_connections == 390
+    assert edge_of("tencent", put("edge.memory", "7GB"), put("host.memory", "30GB")).max_connections == 20000
+    for memory in ("23MB", "32MB", "64MB", "500MB"):
+        most = edge_of("tencent", put("edge.memory", memory)).max_connections
+        plan_of("tencent", put("edge", {"memory": memory, "max_connections": most}))
+
+
+def test_more_connections_than_its_memory_holds_are_refused_with_what_would_do() -> None:
+    assert problems_of("tencent", put("edge.max_connections", 400)) == [
+        "edge.max_connections: with 400 connections from outside the edge takes 65MB at most, its limit is 32MB; "
+        "write edge.memory: 65MB, or edge.max_connections: 100"
+    ]
+    plan_of("tencent", put("edge", {"max_connections": 400, "memory": "65MB"}))
+    plan_of("tencent", put("edge", {"max_connections": 100}))
+    assert problems_of("tencent", put("edge.memory", "20MB")) == [
+        "edge.memory: with 10 connections from outside the edge takes 22.1MB at most, its limit is 20MB; "
+        "write edge.memory: 22.1MB"
+    ]
+
+
+def test_a_second_edge_takes_memory_too() -> None:
+    """Where it is larger than any service."""
+    large = put("edge.memory", "200MB")
+    error = refusal("tencent", changed("tencent", large, put("host.cpus", 1)))
+    assert ["a", "second", "edge", "while", "it", "is", "updated", "0", "200MB", "0MB"] in [
+        line.split() for line in error.appendix.splitlines()
+    ]
+    plan = plan_of("tencent", large)
+    missing = room(plan) - 200_000_000 + 3_000_000
+    full = [large, put("existing.dao-ai.memory", f"{512 + missing // 1_000_000}MB")]
+    assert [one for one in notices_of("tencent", *full) if "beside it" in one] == [
+        "edge.memory: the host lacks 3MB for a second edge beside it, which takes over when its image or limits change"
+    ]
+    assert not [one for one in notices_of("tencent", large) if "beside it" in one]
 
 
 def test_where_a_service_with_tls_answers() -> None:

@@ -16,6 +16,8 @@ CERTIFICATES = put("edge.certificates", "/etc/blockchain-dao/tls")
 ACME = put("edge.acme_thumbprint", "a" * 43)
 EVERYBODY = ["0.0.0.0/0", "::/0"]
 
+OWN = "is in 32768-60999, from which connections get theirs by themselves"
+
 CLASHES: list[tuple[str, list[Change], list[str]]] = [
     (
         "tencent",
@@ -95,7 +97,7 @@ CLASHES: list[tuple[str, list[Change], list[str]]] = [
     (
         "tencent",
         [put(f"{GATEWAY}.tls", 8401), CERTIFICATES],
-        [f"{GATEWAY}.tls: 8401 is taken on {TENCENT} by blockchain-service; 8501 is free"],
+        [f"{GATEWAY}.tls: 8401 is taken on {TENCENT} by blockchain-service; 8600 is free"],
     ),
     (
         "tencent",
@@ -113,6 +115,44 @@ CLASHES: list[tuple[str, list[Change], list[str]]] = [
             f"edge.acme_thumbprint: 80 is taken on {TENCENT} by blockchain-gateway; "
             "drop it, or free 80: ACME asks there and nowhere else"
         ],
+    ),
+    # Theirs alone are the environment's own range, and what nobody has.
+    (
+        "tencent",
+        [put("edge.port", 8555), put(f"{GATEWAY}.tls", 8399), CERTIFICATES],
+        [
+            "edge.port: 8555 is in 8500-8599, the range of environment alibaba; 8419 is free",
+            f"{GATEWAY}.tls: 8399 is in 8300-8399, the range of environment local; 8600 is free",
+        ],
+    ),
+    (
+        "tencent",
+        [put("edge.port", 33000), put(f"{GATEWAY}.tls", 40000), CERTIFICATES],
+        [
+            f"edge.port: 33000 {OWN}; 8419 is free",
+            f"{GATEWAY}.tls: 40000 {OWN}; 61000 is free",
+        ],
+    ),
+    (
+        "tencent",
+        [put("edge.port", 9150), put(f"{GATEWAY}.tls", 8005), CERTIFICATES],
+        [
+            "edge.port: 9150 is in 9100-9199, the range of edition blockchain; 8419 is free",
+            f"{GATEWAY}.tls: 8005 is in 8000-8099, the range of edition future; 8600 is free",
+        ],
+    ),
+    (
+        "tencent",
+        [put(f"{GATEWAY}.tls", 16862), CERTIFICATES],
+        [
+            f"{AUTH}.port: 16862 (twice the port, on which the edge finds it) is taken on {TENCENT} by "
+            "blockchain-gateway; 8430 is free"
+        ],
+    ),
+    (
+        "tencent",
+        [put(f"{GATEWAY}.tls", 8419), CERTIFICATES],
+        [f"{GATEWAY}.tls: 8419 is taken on {TENCENT} by edge; 8600 is free"],
     ),
     (
         "tencent",
@@ -142,13 +182,14 @@ def alone(first: int, port: int, **more: Any) -> list[Change]:
 
 
 def test_a_pair_is_neither_roots_nor_the_connections() -> None:
-    wrong = "is no port behind the edge: the two of the service (twice as much) would be"
-    high = f"services.mine.port: 16384 {wrong} among those that connections get by themselves; "
+    wrong = "can't be behind the edge: its container is to have twice the port"
+    above = "which are above 32767: connections get these by themselves"
+    high = f"services.mine.port: 16384 {wrong}, 32768 or 32769, {above}; "
     assert problems_of("tencent", *alone(16384, 16384)) == [
         f"{high}choose one of 512-16383; or say `updates: recreate`"
     ]
     assert problems_of("tencent", *alone(16300, 16384)) == [f"{high}16301 is free; or say `updates: recreate`"]
-    low = f"services.mine.port: 511 {wrong} below 1024; "
+    low = f"services.mine.port: 511 {wrong}, 1022 or 1023, which are below 1024, where root alone may listen; "
     assert problems_of("tencent", *alone(500, 511)) == [f"{low}512 is free; or say `updates: recreate`"]
     for first, port in ((500, 512), (16300, 16383)):
         assert plan_of("tencent", *alone(first, port)).services[0].port == port

@@ -36,8 +36,8 @@ def test_every_service_of_a_server_is_behind_its_edge_or_none_is(stack: str, raw
     assert (plan.edge is not None) == rolling
     assert behind(plan) == ([service.name for service in plan.running] if rolling else [])
     text = host_files(plan).get("edge/haproxy.cfg", "")
-    sections = re.findall(r"^listen (\S+)$", text, re.MULTILINE)
-    assert sorted(sections) == sorted([*behind(plan), *(["edge"] if rolling else [])])
+    sections = re.findall(r"^backend (\S+) from behind$", text, re.MULTILINE)
+    assert sorted(sections) == sorted(behind(plan))
     assert len(re.findall(r"^    server ", text, re.MULTILINE)) == 2 * len(behind(plan))
 
 

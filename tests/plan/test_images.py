@@ -106,6 +106,8 @@ def test_images_of_one_repository_have_names_of_their_own() -> None:
     name = "r.example/stand-in:1"
     assert names_of(named_so) == {EDGE: "edge", STAND_IN: "stand-in", name: "stand-in--identity-service"}
     assert names_of(server(image("r.example/edge:1")))["r.example/edge:1"] == "edge--identity-service"
+    # Also in the place of the edge's own, which is known by that name on the server.
+    assert "edge--edge" in names_of(server(put("edge.image", "team/edge:2"))).values()
     # Where there is no edge it is an image like others.
     assert names_of(server(image("r.example/edge:1"), *RECREATE["tencent"]))["r.example/edge:1"] == "edge"
 

@@ -61,6 +61,8 @@ def ports_are_held_once(plan: EnvironmentPlan) -> None:
         held += [2 * service.port, 2 * service.port + 1] if service.behind is not None else []
         held += [service.tls] if service.tls is not None and service.tls != service.port else []
     if plan.edge is not None:
+        beside = [plan.edge.port, *(one.tls for one in plan.services if one.tls is not None)]
+        assert not [port for port in beside if 32768 <= port <= 60999]
         held += [plan.edge.port] + [80] * (plan.edge.acme_thumbprint is not None)
     for database in plan.databases:
         held += [database.port, *database.ports] if database.host in ("127.0.0.1", plan.host.address) else []
@@ -75,7 +77,7 @@ def everything_fits(plan: EnvironmentPlan) -> None:
     has = plan.host.capacity
     takes += [plan.edge.resources] if plan.edge is not None else []
     # One service at a time is there twice while it is updated, whichever.
-    second = max((one.resources.memory for one in plan.services if one.behind and one.behind.rolling), default=0)
+    second = max((one.resources.memory for one in plan.running if one.behind and one.behind.rolling), default=0)
     assert sum(one.memory for one in takes) + second <= has.memory  # D14
     assert sum(one.disk for one in takes) <= has.disk
     assert sum(Decimal(str(one.cpus)) for one in takes) <= Decimal(str(has.cpus))
