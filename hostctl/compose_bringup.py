@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Dict, Optional, Sequence, Tuple
 
-from hostctl import compose_files
+from hostctl import compose_files, compose_ports
 from hostctl.compose_containers import Containers, Seen
 from hostctl.compose_outcome import outcome_of
 from hostctl.compose_parts import ComposeParts
@@ -12,6 +12,7 @@ from hostctl.compose_rolling import Change
 from hostctl.console import say
 from hostctl.edge import EDGE, is_edge
 from hostctl.errors import HostctlError
+from hostctl.forms import Behind
 from hostctl.layout import read_text
 from hostctl.runtime import FAILED, RESTARTED, STARTED, Outcome, Target
 
@@ -129,9 +130,21 @@ class BringUp(ComposeParts):
         if not is_edge(definition) and rolling.could_roll(definition, serving) and self.edge().silent():
             # It may forward all the same: to recreate the service in place would lose requests.
             raise HostctlError("the edge does not answer on its socket, so nothing was changed: `up` replaces it")
+        if definition["edge"] is not None and self._lacks_a_place(target.name, definition["edge"]):
+            return None
         if is_edge(definition) or rolling.rolls(definition, serving):
             return Change(target.name, definition, target.grace_seconds, serving, target.back)
         return None
+
+    def _lacks_a_place(self, name: str, behind: Behind) -> bool:
+        held = compose_ports.held_for_nobody(behind, self._api.containers())
+        if held:
+            said = (
+                "%s: Docker holds port %d for no container, so there is no place for a second one: it is stopped, and "
+            )
+            said += "started anew; a restart of Docker gives the port back"
+            say("warning: " + said % (name, held[0]))
+        return bool(held)
 
     def _lead_edge(self, outcomes: Dict[str, Outcome], changes: Dict[str, Change]) -> str:
         """The edge itself, and its configuration, before what it forwards to changes; "" or what is wrong."""

@@ -8,7 +8,7 @@ from hostctl import compose_files, ports
 from hostctl.compose_aside import ASIDE, both
 from hostctl.compose_containers import service_of
 from hostctl.compose_files import STACK
-from hostctl.forms import ServiceDefinition
+from hostctl.forms import Behind, ServiceDefinition
 from hostctl.identity import program_of
 
 
@@ -48,9 +48,26 @@ def strangers(
             said = [ports.sentence(port, one.name, ours=bool(one.service)) for one in others]
             if not holders:
                 near = [one for one in listeners if one.port == port and ports.collide(bind, one.address)]
+                pair = () if definition["edge"] is None else definition["edge"]["ports"]
+                near = [one for one in near if port not in pair or not _is_dockers(one)]
                 said = [ports.sentence(port, _whose(one)) for one in near]
             found.setdefault(name, []).extend(said[:1])
     return {name: sentences for name, sentences in found.items() if sentences}
+
+
+def held_for_nobody(behind: Behind, containers: Sequence[Mapping[str, Any]]) -> List[int]:
+    """Which of a service's two ports Docker itself holds, although no container publishes it.
+
+    Docker 20.10 does so after a loss of power in the midst of a container's start, until it is restarted: ending its
+    proxy gives nothing back. The service still has the other port.
+    """
+    published = {one.port for one in _published(containers, "")}
+    free = set(behind["ports"]) - published
+    return sorted({one.port for one in ports.listeners(free) if _is_dockers(one)}) if free else []
+
+
+def _is_dockers(listener: ports.Listener) -> bool:
+    return bool(listener.pid) and "docker-proxy" in program_of(listener.pid)
 
 
 def _numbers(definition: ServiceDefinition) -> Dict[int, str]:

@@ -125,3 +125,21 @@ def test_a_second_edge_that_a_killed_run_left_is_taken_away_by_anybodys_up(edged
     assert edged.runtime.converge([edged.target(NAME)], [], edged.host)[NAME].what == RESTARTED
     (left,) = [one for one in edged.docker.there.values() if "edge" in one["Name"]]
     assert (left["State"]["Status"], left["HostConfig"]["RestartPolicy"]["Name"]) == ("running", "always")
+
+
+def test_a_port_that_docker_holds_for_no_container(
+    edged: Rolled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a loss of power: nobody can end that, and there is no place for a second container until Docker is restarted."""
+    (one,) = [one for one in edged.docker.there.values() if NAME in one["Name"]]
+    one["Ports"] = [{"PublicPort": 16804, "Type": "tcp"}]
+    found = [ports.Listener("172.28.84.1", 16804, 4242, "root"), ports.Listener("172.28.84.1", 16805, 99, "root")]
+    monkeypatch.setattr(compose_ports.ports, "listeners", lambda numbers: [each for each in found if each.port in numbers])
+    monkeypatch.setattr(compose_ports, "program_of", lambda pid: "/usr/sbin/docker-proxy")
+    edged.plan(put(f"services.{NAME}.env", {"A": "1"}))
+    edged.store.begin(edged.service(NAME), myself(), "r4")
+    assert edged.runtime.strangers({NAME: edged.service(NAME)}, []) == {}
+    edged.must_serve = ""
+    assert edged.runtime.converge([edged.target(NAME)], [], edged.host)[NAME].what == RESTARTED
+    assert edged.compose.runs[-1] == [NAME]
+    assert "Docker holds port 16805 for no container" in capsys.readouterr().err
