@@ -24,20 +24,24 @@ class BringUp(ComposeParts):
 
         With `anew`, what could be changed without a loss is made anew in any case.
         """
-        if any(target.name == EDGE for target in wanted):
-            self._tidy_unproven()
-        changes = self._changes(wanted, anew)
-        plain = [target for target in wanted if target.name not in changes]
+        self._tidy_leftovers()
+        changes, outcomes = self._changes(wanted, anew)
+        plain = [target for target in wanted if target.name not in changes and target.name not in outcomes]
         # Ports that other containers publish themselves the edge can have only after these have made way. The rest
         # comes last: a compose that looks at what they depend on must find it changed already.
         first = [target for target in plain if target.name == EDGE or self._joins(target.name)]
         rest = [target for target in plain if target not in first]
-        outcomes, reason = self._by_compose(first)
+        begun, reason = self._by_compose(first)
+        outcomes.update(begun)
         trouble = self._lead_edge(outcomes, changes)
         if trouble:
             touched = [target.name for target in wanted if self._of_the_edge(target.name)]
             outcomes.update({name: self._refused(trouble, outcomes.get(name)) for name in touched})
-        outcomes.update({name: self._roll(change) for name, change in changes.items() if name not in outcomes})
+        for target in wanted:
+            if target.name in changes and target.name not in outcomes:
+                rolled = self._roll(changes[target.name])
+                outcomes.update({target.name: rolled} if rolled is not None else {})
+                rest += [target] if rolled is None else []
         others, later = self._by_compose([target for target in rest if target.name not in outcomes])
         outcomes.update(others)
         for target in wanted:
@@ -50,16 +54,23 @@ class BringUp(ComposeParts):
         A worker that begins knows nothing of places that are closed: whatever has not proved itself must be gone.
         """
         if always or not self.edge().loaded():
-            self._tidy_unproven()
+            self._tidy_leftovers()
         return self.edge().load(always)
 
-    def _tidy_unproven(self) -> None:
-        rolling = self._rolling()
-        for name in self.containers().unproven():
+    def _tidy_leftovers(self) -> None:
+        """Second containers and closed places, of whichever service and verb: no journal tells of a restart's."""
+        names = {*self.containers().crowded(), *self.edge().closed()}
+        if names:
+            self.edge().calm(self._longest_request())
+        for name in sorted(names, key=lambda name: (name != EDGE, name)):
             definition = self._store.now(name)
-            if definition is not None and not is_edge(definition):
-                grace = float(definition["stop"]["grace_seconds"])
-                rolling.tidy(name, definition["edge"], grace, _is(definition["digest"]))
+            if definition is None:
+                continue
+            grace = float(definition["stop"]["grace_seconds"])
+            try:
+                self._rolling().tidy(name, definition["edge"], grace, _is(definition["digest"]))
+            except HostctlError as error:  # nobody else's reason not to go on
+                say("warning: what an update has left of %s can't be taken away: %s" % (name, error))
 
     def let_go(self, unwanted: Sequence[Target]) -> None:
         """The edge stops listening for those that are gone; what it can't load now it loads with the next change."""
@@ -74,7 +85,9 @@ class BringUp(ComposeParts):
         if behind is None:
             return False
         now = self.containers().current(name)
-        return now is None or (bool(now.ports) and not now.ports & set(behind["ports"]))
+        if now is None:
+            return self._api.inspect(name) is not None  # somebody else's, which has to make way (D18)
+        return bool(now.ports) and not now.ports & set(behind["ports"])
 
     def _of_the_edge(self, name: str) -> bool:
         """Whether it needs what the edge did not do: take requests for it, or let go of its port."""
@@ -88,31 +101,43 @@ class BringUp(ComposeParts):
     def _refused(self, trouble: str, before: Optional[Outcome]) -> Outcome:
         return before if before is not None and before.what == FAILED else Outcome(FAILED, trouble)
 
-    def _changes(self, wanted: Sequence[Target], anew: bool) -> Dict[str, Change]:
-        """Those that are changed beside what serves; what killed runs have left of any is taken away first."""
-        rolling = self._rolling()
+    def _changes(self, wanted: Sequence[Target], anew: bool) -> Tuple[Dict[str, Change], Dict[str, Outcome]]:
+        """Those that are changed beside what serves, and those that can't be."""
         found: Dict[str, Change] = {}
+        failed: Dict[str, Outcome] = {}
         for target in wanted:
-            definition = self._store.now(target.name)
-            if definition is None or not (definition["edge"] or is_edge(definition)):
-                continue
-            digest = definition["digest"]
-            serving = rolling.tidy(target.name, definition["edge"], target.grace_seconds, _is(digest))
-            if serving is None:
-                continue
-            # A silent one is replaced: the new one makes the socket anew, and its ports may be bound twice meanwhile.
-            renewed = anew or (is_edge(definition) and self.edge().silent())
-            if not (renewed or self._differs(target.name, digest, serving)):
-                continue
-            if is_edge(definition) or rolling.rolls(definition, serving):
-                found[target.name] = Change(target.name, definition, target.grace_seconds, serving, target.back)
-        return found
+            try:
+                change = self._change(target, anew)
+            except HostctlError as error:
+                failed[target.name] = Outcome(FAILED, str(error))
+            else:
+                found.update({target.name: change} if change is not None else {})
+        return found, failed
+
+    def _change(self, target: Target, anew: bool) -> Optional[Change]:
+        rolling, definition = self._rolling(), self._store.now(target.name)
+        if definition is None or not (definition["edge"] or is_edge(definition)):
+            return None
+        digest = definition["digest"]
+        serving = rolling.tidy(target.name, definition["edge"], target.grace_seconds, _is(digest))
+        if serving is None:
+            return None
+        # A silent one is replaced: the new one makes the socket anew, and its ports may be bound twice meanwhile.
+        renewed = anew or (is_edge(definition) and self.edge().silent())
+        if not (renewed or self._differs(target.name, digest, serving)):
+            return None
+        if not is_edge(definition) and rolling.could_roll(definition, serving) and self.edge().silent():
+            # It may forward all the same: to recreate the service in place would lose requests.
+            raise HostctlError("the edge does not answer on its socket, so nothing was changed: `up` replaces it")
+        if is_edge(definition) or rolling.rolls(definition, serving):
+            return Change(target.name, definition, target.grace_seconds, serving, target.back)
+        return None
 
     def _lead_edge(self, outcomes: Dict[str, Outcome], changes: Dict[str, Change]) -> str:
         """The edge itself, and its configuration, before what it forwards to changes; "" or what is wrong."""
         edge, change = self.edge(), changes.pop(EDGE, None)
         if change is not None:
-            outcomes[EDGE] = done = self._roll(change)
+            outcomes[EDGE] = done = self._roll(change) or Outcome(FAILED, "the edge ended meanwhile: try again")
             trouble = done.detail if done.what == FAILED else self.load_edge()
         elif EDGE in outcomes and outcomes[EDGE].what in (STARTED, RESTARTED):
             trouble = edge.await_started()
@@ -122,15 +147,18 @@ class BringUp(ComposeParts):
             edge.calm(self._longest_request())
         return trouble
 
-    def _roll(self, change: Change) -> Outcome:
+    def _roll(self, change: Change) -> Optional[Outcome]:
+        """None where what served has ended meanwhile: there is nothing to lose any more, it is compose's."""
         image = change.definition["launch"]["image"]
         if self._api.image(image) is None:  # compose would pull it
             return Outcome(FAILED, "its image %s is not on this host" % image)
         try:
             now = self.containers().current(change.name)
-            if now is None or now.id != change.serving.id or now.state != "running":
+            if now is None or now.id != change.serving.id:
                 return Outcome(FAILED, "what served was taken away meanwhile, by somebody else: try again")
-            rolling = self._rolling()
+            if now.state != "running":
+                return None
+            rolling, change = self._rolling(), change._replace(serving=now)
             outcome = rolling.swap(change) if is_edge(change.definition) else rolling.roll(change)
         except HostctlError as error:
             return Outcome(FAILED, str(error))

@@ -6,6 +6,7 @@ import calendar
 import math
 import re
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -45,7 +46,7 @@ class Seen(NamedTuple):
     def process(self) -> Process:
         """The same as every runtime tells it."""
         states = {"running": "running", "created": "starting", "paused": "stopped", "removing": "stopped"}
-        return Process(states.get(self.state, "failed"), self.pid, self.detail, _age(self.started))
+        return Process(states.get(self.state, "failed"), self.pid, self.detail, time.time() - began_at(self))
 
 
 class Containers:
@@ -59,11 +60,10 @@ class Containers:
         """Services that have a container."""
         return sorted({entry["Labels"][SERVICE] for entry in self._entries()})
 
-    def unproven(self) -> List[str]:
-        """Services of which a container runs that Docker would not start again: what killed runs have left."""
-        return [
-            name for name in self.names() if any(one.state == "running" and not one.proven for one in self.all(name))
-        ]
+    def crowded(self) -> List[str]:
+        """Services that have more than one container: what killed runs have left."""
+        count = Counter(entry["Labels"][SERVICE] for entry in self._entries())
+        return sorted(name for name, number in count.items() if number > 1)
 
     def all(self, name: str) -> List[Seen]:
         """All containers of a service: one that runs and is proven first, then the newest."""
@@ -219,12 +219,12 @@ def seen(found: Mapping[str, Any]) -> Seen:
     )
 
 
-def _age(started: str) -> float:
-    """Seconds since Docker's time of a start; one that says nothing is old."""
+def began_at(one: Seen) -> float:
+    """When a container was started last, in seconds of the host's clock; long ago where Docker doesn't say."""
     try:
-        return time.time() - calendar.timegm(time.strptime(started[:19], "%Y-%m-%dT%H:%M:%S"))
+        return calendar.timegm(time.strptime(one.started[:19], "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
-        return math.inf
+        return -math.inf
 
 
 def _policy(found: Mapping[str, Any]) -> str:

@@ -133,6 +133,13 @@ class Edge:
         self._note(Loaded(now.id, now.started, text))
         return ""
 
+    def closed(self) -> Set[str]:
+        """The services of which a place gets no requests, as it was told; none while it doesn't say."""
+        try:
+            return self.socket.closed() if self.running() is not None else set()
+        except HostctlError:
+            return set()
+
     def silent(self) -> bool:
         """Whether it runs, and for some seconds does not answer on its socket: nobody can tell it anything."""
         return self.running() is not None and not until(lambda: self.socket.worker() != 0, SILENT_SECONDS)
@@ -169,21 +176,21 @@ class Edge:
         now = self.running()
         if now is None:
             return ""
-        if self.loaded() and not always:
-            return ""
         wanted = Loaded(now.id, now.started, self._digest())
-        if not until(lambda: self.socket.worker() != 0, START_SECONDS):
-            return "the edge does not answer on its socket"
+        if not always:
+            if self.silent():
+                return "the edge does not answer on its socket"
+            if self.loaded():
+                return ""
         until(lambda: len(self.pids()) <= MOST_PROCESSES, CALM_SECONDS)
         before, since = self.socket.worker(), int(time.time())
+        # Until it has taken it, whoever is killed and whatever file is put back: nobody knows what it has.
+        self._note(wanted._replace(text=""))
         try:
             self._api.post("/containers/%s/kill" % now.id, signal="SIGUSR2")
         except DockerRefused as error:  # ended this moment
             return "the edge can't be told to read its new configuration: %s" % error
         if not until(lambda: self.socket.worker() not in (0, before), RELOAD_SECONDS):
-            # On record for this start, too: nobody may take it for one that has read the file.
-            if self._noted() is None or not self._same_start(now):
-                self._note(wanted._replace(text=""))
             said = self._said(now, since)
             return "the edge did not take its new configuration: %s" % (said or "it says nothing")
         self._note(wanted)

@@ -95,13 +95,21 @@ class EdgeSocket:
 
         A status doesn't tell: what is down, too, is called DOWN.
         """
-        said = self.ask("show servers state " + service).splitlines()
+        return self._drained(service).get(service, set())
+
+    def closed(self) -> Set[str]:
+        """The services of which a slot was told to get no requests."""
+        return set(self._drained())
+
+    def _drained(self, service: str = "") -> Dict[str, Set[str]]:
+        said = self.ask(("show servers state " + service).strip()).splitlines()
         header = next((line for line in said if line.startswith("# ")), None)
-        if header is None:
-            return set()
-        rows = [line.split(" ") for line in said[said.index(header) + 1 :] if line]
-        found = [dict(zip(header[2:].split(" "), row)) for row in rows]
-        return {one["srv_name"] for one in found if int(one["srv_admin_state"]) & _FORCED_DRAIN}
+        found: Dict[str, Set[str]] = {}
+        for line in said[said.index(header) + 1 :] if header is not None else []:
+            row = dict(zip(header[2:].split(" ") if header else [], line.split(" ")))
+            if line and int(row["srv_admin_state"]) & _FORCED_DRAIN:
+                found.setdefault(row["be_name"], set()).add(row["srv_name"])
+        return found
 
     def set(self, service: str, name: str, state: str) -> None:
         """Says whether a slot may get requests: `ready` or `drain` (those under way go on)."""

@@ -245,7 +245,7 @@ def _not_yet_well(definition: ServiceDefinition, process: Process) -> str:
     if not 0 <= process.age < definition["health"]["timeout_seconds"]:
         return ""
     reason = health.probe(definition["health"]["url"], _HEALTH_SECONDS)
-    return "it began %d s ago and is not healthy yet: %s" % (process.age, reason) if reason else ""
+    return "it has just begun and is not healthy yet: %s" % reason if reason else ""
 
 
 def _runs(process: Optional[Process]) -> bool:

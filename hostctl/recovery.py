@@ -71,6 +71,9 @@ def finish(context: Context) -> None:
                 say("%s: what an interrupted run began can't be removed yet; the next run tries again" % name)
                 continue
             Gate(context.runtime, name, good["health"], lambda: False).wait()
+            if _other(context, name, good["digest"]):
+                say("%s: an interrupted change can't be rolled back yet; the next run tries again" % name)
+                continue
             context.store.abandon(name)
             continue
         verdict = Gate(context.runtime, name, definition["health"], lambda: False).wait()

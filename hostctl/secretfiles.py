@@ -150,8 +150,11 @@ class _Change:
         self.started: Dict[str, service.Started] = {}
         self.trouble: Dict[str, str] = {}
 
-    def apply(self, texts: Mapping[Path, Optional[str]], also: Sequence[str] = ()) -> bool:
-        """Writes the texts (None removes the file) and restarts those who run with other ones."""
+    def apply(self, texts: Mapping[Path, Optional[str]], also: Sequence[str] = (), back: bool = False) -> bool:
+        """Writes the texts (None removes the file) and restarts those who run with other ones.
+
+        On the way `back` nobody may stop us any more.
+        """
         changed = any(read_text(path) != text for path, text in texts.items())
 
         def act() -> None:
@@ -162,17 +165,16 @@ class _Change:
                     write_atomic(path, text, 0o600)
                 else:
                     path.chmod(0o600)
-            self.started = service.restart_now(self._context, sorted({*self._outdated(), *also}))
+            self.started = service.restart_now(self._context, sorted({*self._outdated(), *also}), back)
 
         service.with_idle(self._context, self._users, act)
-        # On the way back nobody may stop us any more.
-        interrupted = (lambda: False) if also else self._context.signals.stopped
+        interrupted = (lambda: False) if back else self._context.signals.stopped
         self.trouble = service.await_restarted(self._context, self.started, interrupted)
         return changed
 
     def undo(self) -> str:
         """The way back: the old file, and the same services again. Says how it went."""
-        self.apply(self._before, also=list(self.started))
+        self.apply(self._before, also=list(self.started), back=True)
         if self.trouble:
             return ", but not all is well: " + "; ".join(self.trouble.values())
         return ", and serve again."

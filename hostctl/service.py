@@ -105,8 +105,8 @@ def restart_all(context: Context, names: List[str], verb: str) -> None:
         audit.record(context.layout, verb, name, RESTARTED, seconds=round(time.monotonic() - began, 2))
 
 
-def restart_now(context: Context, names: List[str]) -> Dict[str, Started]:
-    """Stops and starts them; for the holder of the lock."""
+def restart_now(context: Context, names: List[str], back: bool = False) -> Dict[str, Started]:
+    """Stops and starts them; for the holder of the lock. On the way `back` nobody may stop it any more."""
     definitions = {name: context.store.good(name) for name in names}
     found = {
         name: Started(definition, context.runtime.log_mark(name))
@@ -116,7 +116,7 @@ def restart_now(context: Context, names: List[str]) -> Dict[str, Started]:
     for word in context.runtime.start(context.host()["definition"]):
         say(word)
     grace = {name: float(entry.definition["stop"]["grace_seconds"]) for name, entry in found.items()}
-    outcomes = context.runtime.restart([Target(name, seconds) for name, seconds in grace.items()])
+    outcomes = context.runtime.restart([Target(name, seconds, back=back) for name, seconds in grace.items()])
     failed = {
         name: outcome.detail or "no reason is known" for name, outcome in outcomes.items() if outcome.what == FAILED
     }

@@ -8,7 +8,7 @@ waits for its own, without the lock (`service.py`).
 from __future__ import annotations
 
 import time
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence, Set
 
 from hostctl import audit, edge_kept, files, recovery
 from hostctl.context import Context
@@ -55,9 +55,11 @@ def _one_per_service(context: Context) -> List[Request]:
     A roll takes seconds and a second container's memory: one at a time, by the run that asked for it.
     """
     found: Dict[str, Request] = {}
+    seen: Set[str] = set()
     for request in context.queue.waiting():
         name = request["name"]
-        free = name not in found and not busy(context.store.record(name), besides=request["id"])
+        free = name not in seen and not busy(context.store.record(name), besides=request["id"])
+        seen.add(name)  # a younger one never overtakes it
         if free and request["owner"] != context.me and _rolls(context, request):
             continue
         if free and context.queue.take(request):

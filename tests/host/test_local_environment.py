@@ -10,6 +10,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,15 +23,32 @@ CRASHES = ["python", "-c", "import sys; print('boom: no such table'); sys.exit(3
 KILLS = 40 if os.environ.get("SOAK") else 5
 
 
-@pytest.fixture
-def copy() -> Iterator[ProgramCopy]:
+@contextmanager
+def clone() -> Iterator[ProgramCopy]:
     # A short path: supervisorctl can't reach a socket behind a long one (hostctl can).
     with tempfile.TemporaryDirectory(prefix="项目 ") as folder, program_copy(Path(folder) / "a clone") as made:
         yield made
 
 
 @pytest.fixture
-def running(copy: ProgramCopy) -> ProgramCopy:
+def copy() -> Iterator[ProgramCopy]:
+    with clone() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[ProgramCopy, str, dict[str, int]]]:
+    """A copy, its stack file and its ports before anybody changed them."""
+    with clone() as made:
+        yield made, (made.folder / "Pulumi.local.yaml").read_text(), dict(made.ports)
+
+
+@pytest.fixture
+def running(shared: tuple[ProgramCopy, str, dict[str, int]]) -> ProgramCopy:
+    """One for all who ask: whatever the one before has left, the stack file is as it was and has converged."""
+    copy, text, ports = shared
+    (copy.folder / "Pulumi.local.yaml").write_text(text)
+    copy.ports = dict(ports)
     copy.run("up")
     return copy
 

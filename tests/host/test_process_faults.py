@@ -21,7 +21,7 @@ from tests.hostctl import samples
 pytestmark = pytest.mark.host
 
 IDENTITY, GOVERNANCE, CONFIG = "identity-service", "governance-service", "blockchain-config"
-KILLS = 100 if os.environ.get("SOAK") else 12
+KILLS = 100 if os.environ.get("SOAK") else 6
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 from typing import Any
 
@@ -145,6 +146,7 @@ def test_an_install_that_is_killed_half_way_is_finished_by_the_next_run(bare: La
     finish(bare)
 
 
+@pytest.mark.skipif(not os.environ.get("SOAK"), reason="takes half a minute: `make soak`")
 def test_a_server_that_loses_its_power_half_way_is_finished_after_it(bare: LabHost) -> None:
     """apt and dpkg end where they are."""
     begin(bare, until="grep -q 'status half-configured docker.io\\|status unpacked docker.io' /var/log/dpkg.log")

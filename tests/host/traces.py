@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 from hostctl.boot_unit import NAME, UNITS
 from tests.lab.host import LabHost
@@ -73,10 +74,15 @@ def has_shim(host: LabHost) -> bool:
     return host.call(["test", "-e", SHIM]).returncode == 0
 
 
-def reached(host: LabHost, port: int) -> bool:
-    """Whether somebody outside can connect."""
-    try:
-        socket.create_connection((host.address, port), timeout=3).close()
-    except OSError:
-        return False
-    return True
+def reached(host: LabHost, *ports: int) -> dict[int, bool]:
+    """Port -> whether somebody outside can connect. All at once: each that is closed says nothing until time is up."""
+
+    def one(port: int) -> bool:
+        try:
+            socket.create_connection((host.address, port), timeout=3).close()
+        except OSError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(max(1, len(ports))) as pool:
+        return dict(zip(ports, pool.map(one, ports), strict=True))

@@ -62,8 +62,11 @@ class FakeDocker:
             for ports in other["NetworkSettings"]["Ports"].values()
             for each in ports
         }
-        free = [port for port in one["Pair"] if port not in taken]
+        had = one.get("Had", 0)
+        # As Docker does: at each start another one of the range, where one is free.
+        free = sorted((port for port in one["Pair"] if port not in taken), key=lambda port: (port == had, port))
         if one["Pair"]:
+            one["Had"] = free[0]
             one["NetworkSettings"]["Ports"] = {"1/tcp": [{"HostIp": "172.28.84.1", "HostPort": str(free[0])}]}
 
     def ours(self, service: str, digest: str = "", **more: Any) -> str:
@@ -141,6 +144,7 @@ class FakeDocker:
                 one["State"]["Pid"] = one["State"]["Pid"] or 4000 + len(self.done)
             if verb == "restart":
                 one["State"]["StartedAt"] += "+"
+                self._publish(one)
         self._tell(what)
         return None
 

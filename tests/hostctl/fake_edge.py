@@ -31,8 +31,9 @@ class FakeSocket:
 
     def set(self, service: str, name: str, state: str) -> None:
         assert service in self.behind
-        self.states[service, name] = state
-        self.done(f"{state} {service}/{name}")
+        if self.states.get((service, name), READY) != state:
+            self.states[service, name] = state
+            self.done(f"{state} {service}/{name}")
 
     def empty(self, service: str, name: str) -> None:
         self.set(service, name, READY)
@@ -47,9 +48,11 @@ class FakeSocket:
         return self.pid
 
     def restarts(self) -> None:
-        """Another worker, which has nothing but the file: it knows of no place that is closed."""
-        self.pid += 1
+        """As another container's start: its worker has the same pid there, and knows of no place that is closed."""
         self.states.clear()
+
+    def closed(self) -> set[str]:
+        return {service for (service, _), state in self.states.items() if state == DRAIN}
 
     def began(self) -> int:
         return self.start
@@ -87,6 +90,7 @@ class FakeEdge:
         self.trouble = ""
         self.up = True
         self.mute = False
+        self.stale = True  # whether there is something to load
         self.calmed = 0.0  # how long at most a roll waits for old workers
 
     def running(self) -> Any:
@@ -108,7 +112,10 @@ class FakeEdge:
         return ""
 
     def loaded(self) -> bool:
-        return False
+        return not self.stale
+
+    def closed(self) -> set[str]:
+        return self.socket.closed() if self.up else set()
 
     def calm(self, seconds: float) -> None:
         self.calmed = seconds

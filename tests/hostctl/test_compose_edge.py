@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostctl import compose_ports, ports
+from hostctl import compose_ports, compose_rolling, ports
 from hostctl.edge import EDGE
 from hostctl.identity import myself
 from hostctl.runtime import FAILED, RESTARTED, STARTED, Outcome
@@ -95,3 +95,33 @@ def test_a_roll_waits_for_workers_that_would_not_hear_of_it(edged: Rolled) -> No
     edged.store.begin(edged.service(NAME), myself(), "r4")
     assert edged.runtime.converge([edged.target(NAME)], [], edged.host)[NAME].what == RESTARTED
     assert edged.edge.calmed == edged.service(EDGE)["stop"]["grace_seconds"]
+
+
+def test_an_old_one_that_was_silent_for_a_moment_does_not_take_over(
+    edged: Rolled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([0])
+    monkeypatch.setattr(edged.edge.socket, "began", lambda: next(answers, 1000))
+    monkeypatch.setattr(compose_rolling, "began_at", lambda one: 2000)
+    (old,) = [one for one in edged.docker.there.values() if "edge" in one["Name"]]
+    assert change_edge(edged).what == FAILED
+    assert [one for one in edged.docker.there.values() if "edge" in one["Name"]] == [old]
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5])
+def test_a_second_edge_that_a_killed_run_left_is_taken_away_by_anybodys_up(edged: Rolled, at: int) -> None:
+    def takes_over(what: str) -> None:
+        if what.startswith("start "):
+            edged.edge.socket.start += 1
+        changed(what)
+
+    changed = edged._changed  # pyright: ignore[reportPrivateUsage]
+    edged.docker.watch, edged.kill_at = takes_over, at
+    with pytest.raises(KeyboardInterrupt):
+        edged.runtime.restart([edged.target(EDGE)])
+    edged.kill_at = -1
+    edged.plan(put(f"services.{NAME}.env", {"A": "1"}))
+    edged.store.begin(edged.service(NAME), myself(), "r4")
+    assert edged.runtime.converge([edged.target(NAME)], [], edged.host)[NAME].what == RESTARTED
+    (left,) = [one for one in edged.docker.there.values() if "edge" in one["Name"]]
+    assert (left["State"]["Status"], left["HostConfig"]["RestartPolicy"]["Name"]) == ("running", "always")

@@ -118,7 +118,7 @@ class Place:
         self.layout, self.haproxy = layout, haproxy
         self.docker = FakeDocker()
         self.id = self.docker.ours(EDGE, "0" * 12)
-        self.takes = True
+        self.takes, self.dies = True, False
         post = self.docker.post
         monkeypatch.setattr(self.docker, "post", lambda path, **query: self._kill(path, query) or post(path, **query))
         monkeypatch.setattr(self.docker, "get", lambda path, **query: {"Processes": [["7"], ["8"]]})
@@ -132,6 +132,8 @@ class Place:
         if not path.endswith("/kill"):
             return False
         self.signals.append(query["signal"])
+        if self.dies:
+            raise KeyboardInterrupt
         if self.takes:
             pid = 8 + 4 * len(self.signals)
             self.haproxy.answers["show info"] = f"Pid: {pid}\n"
@@ -357,3 +359,33 @@ def test_a_check_that_does_not_end_or_start(place: Place, monkeypatch: pytest.Mo
     ):
         run.answer = error
         assert place.edge.problem("global\n", BLOCK) == f"the edge's configuration can't be checked: {said}"
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_what_it_was_told_to_read_and_may_have_is_not_forgotten(place: Place, killed: bool) -> None:
+    """Killed behind the signal, or too slow to be waited for: then the former file is put back."""
+    place.write("one\n")
+    assert place.edge.await_started() == ""
+    place.write("two\n")
+    if killed:
+        place.dies = True
+        with pytest.raises(KeyboardInterrupt):
+            place.edge.load()
+        place.dies = False
+    else:
+        place.takes = False
+        assert "did not take" in place.edge.load()
+        place.takes = True
+    place.write("one\n")
+    assert place.edge.differs() == "it has not loaded edge/haproxy.cfg as it is now"
+    told = len(place.signals)
+    assert (place.edge.load(), len(place.signals)) == ("", told + 1)
+    assert place.edge.differs() == ""
+
+
+def test_a_silent_one_is_not_loaded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write("one\n")
+    place.edge.await_started()
+    monkeypatch.setattr(edge_module, "SILENT_SECONDS", 0.1)
+    del place.haproxy.answers["show info"]
+    assert place.edge.load() == "the edge does not answer on its socket"

@@ -14,7 +14,7 @@ from hostctl.layout import write_atomic
 from hostctl.redact import read_secrets
 from hostctl.runtime import OLDER_SECRETS
 from tests.hostctl import samples
-from tests.hostctl.fake import FakeHost, FakeRuntime
+from tests.hostctl.fake import Crash, FakeHost, FakeRuntime
 
 ALPHA, BETA = "alpha-service", "beta-service"
 
@@ -326,3 +326,30 @@ def test_one_that_can_not_be_started_again_says_why(fake: FakeHost) -> None:
     fake.runtime.stuck.add(ALPHA)
     with pytest.raises(HostctlError, match="it can't be started again: alpha-service is stuck"):
         fake.up(alpha(1))
+
+
+def test_a_way_back_that_can_not_be_gone_yet_is_not_forgotten(fake: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs then is not what is on record as good."""
+    fake.up(alpha(1))
+    fake.runtime.sick.add(alpha(2)["digest"])
+    monkeypatch.setattr(recovery, "put_back", _dies)
+    fake.up(alpha(2))
+    monkeypatch.undo()
+    store = fake.context().store
+    record = store.record(ALPHA)
+    assert record is not None
+    assert record["pending"] is not None
+    record["pending"].update(phase="rolling-back", owner={**record["pending"]["owner"], "pid": 2**22})
+    store.save(record)
+    fake.runtime.stuck.add(ALPHA)
+    fake.runtime.sick.clear()
+    fake.up(beta())
+    assert fake.record(ALPHA)["pending"]["phase"] == "rolling-back"
+    fake.runtime.stuck.clear()
+    fake.up(beta())
+    assert fake.record(ALPHA)["pending"] is None
+    assert fake.runtime.running[ALPHA][0] == alpha(1)["digest"]
+
+
+def _dies(*_: object) -> None:
+    raise Crash

@@ -56,14 +56,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files | None
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The lab's tests first, as they take longest and the other workers do the rest meanwhile; then by files' sizes."""
+    """The lab's tests first, as they take longest and the other workers do the rest meanwhile; then other hosts' and by
+    files' sizes: what comes last is quick, so that no worker waits long for the other."""
     sizes = Counter(item.path for item in items)
     for item in items:
         if FIXTURES & set(getattr(item, "fixturenames", ())):
             if not is_of_the_lab(str(item.path)):
                 raise pytest.UsageError(f"{item.nodeid} uses the lab: import its types from tests.lab in that file")
             _time_the_test_only(item)
-    items.sort(key=lambda item: (not is_of_the_lab(str(item.path)), -sizes[item.path], str(item.path)))
+    items.sort(key=lambda item: (_turn(item), -sizes[item.path], str(item.path)))
+
+
+def _turn(item: pytest.Item) -> int:
+    if is_of_the_lab(str(item.path)):
+        return 0
+    return 1 if item.get_closest_marker("host") else 2
 
 
 def _time_the_test_only(item: pytest.Item) -> None:

@@ -97,10 +97,20 @@ def empty_docker(pool, images):
     rest = ["/networks/" + one["Id"] for one in api("GET", "/networks") if one["Name"] not in OWN_NETWORKS]
     used = api("GET", "/volumes")["Volumes"] or []
     rest += ["/volumes/{}?force=1".format(quote(one["Name"], safe="")) for one in used]
-    if images:
-        kept = set(foreign.values())
-        rest += ["/images/{}?force=1".format(one["Id"]) for one in api("GET", "/images/json") if one["Id"] not in kept]
     list(pool.map(lambda path: api("DELETE", path), rest))
+    if images:
+        remove_images(pool, set(foreign.values()))
+
+
+def remove_images(pool, kept):
+    """All but these, however often: one that others were built on goes after them only."""
+    before = None
+    while True:
+        rest = {one["Id"] for one in api("GET", "/images/json")} - kept
+        if not rest or rest == before:
+            return
+        list(pool.map(lambda ident: api("DELETE", f"/images/{ident}?force=1"), rest))
+        before = rest
 
 
 def empty_databases():
