@@ -1,7 +1,7 @@
 """Who reaches a service through the edge: the rendered file at real addresses, with Docker's rule (D11, D19).
 
-A host, somebody outside and a container, each a network namespace. Whoever is outside also stands for containers of other
-Docker networks: they come to the gateway from an address of neither the host nor the services' network.
+A host, somebody outside and a container, each a network namespace. Whoever is outside also stands for containers of
+other Docker networks: they come to the gateway from an address of neither the host nor the services' network.
 """
 
 from __future__ import annotations
