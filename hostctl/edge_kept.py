@@ -18,7 +18,9 @@ from hostctl.layout import Layout, read_json, read_text, remove, write_json
 
 ORDER = 100
 """As each service's own section has it."""
-_HEADING = re.compile(r"(?:listen|frontend|backend) ([a-z0-9-]+)(?:\.\S+)?\s*")
+_HEADING = re.compile(r"(?:listen|frontend|backend) ([a-z0-9-]+)(?:\.(\S+))?(?: from \S+)?\s*")
+_OF_THE_EDGE = "tls"
+"""Of a service, and in the edge's own part."""
 
 
 def keep(context: Context, edge: ServiceDefinition) -> None:
@@ -83,7 +85,8 @@ def _paragraphs(text: str) -> List[Tuple[str, str]]:
             before += line
         else:
             heading = _HEADING.fullmatch(line)
-            found.append((heading.group(1) if heading else "", before + line))
+            name = heading.group(1) if heading and heading.group(2) != _OF_THE_EDGE else ""
+            found.append((name, before + line))
             before = ""
     return [one for one in found if one[0]]
 

@@ -58,8 +58,9 @@ def section(plan: EnvironmentPlan, service: ServicePlan) -> str:
         f"frontend {service.name}.inside from inside",
         f"    bind {LOOPBACK}:{service.port}",
         f"    bind {gateway(plan)}:{service.port}",
-        # Not containers of other networks, which reach the gateway, too.
-        f"    tcp-request connection reject unless {{ src 127.0.0.0/8 {plan.host.subnet} }}",
+        # Not containers of other networks, which reach the gateway, too. The host itself does so from any address of
+        # its own: Docker's rules for the network change it.
+        f"    tcp-request connection reject unless {{ src 127.0.0.0/8 {plan.host.subnet} }} || {{ src_is_local }}",
         f"    default_backend {service.name}",
         "",
         f"backend {service.name} from behind",

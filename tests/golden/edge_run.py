@@ -170,7 +170,8 @@ def configuration(ports: Mapping[str, int], places: tuple[int, int], without: st
         "0.0.0.0:80\n": f"0.0.0.0:{ports['acme']}\n",
         "server a 172.28.84.1:16822": f"server a {HOST}:{places[0]}",
         "server b 172.28.84.1:16823": f"server b {HOST}:{places[1]}",
-        "src 127.0.0.0/8 172.28.84.0/24": f"src {HOST} {GATEWAY} {NEIGHBOUR}/28",
+        # All who ask here are local (tests/host/test_edge_reach.py has others).
+        "src 127.0.0.0/8 172.28.84.0/24 } || { src_is_local }": f"src {HOST} {GATEWAY} {NEIGHBOUR}/28 }}",
         "timeout http-request 10s": "timeout http-request 2s",
         "    user haproxy\n    group haproxy\n": "",
     }

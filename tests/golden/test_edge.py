@@ -99,7 +99,7 @@ def test_outside_are_the_public_ones_only() -> None:
     assert section(alibaba, "blockchain-audit.inside") == [
         "bind 127.0.0.1:8514",  # D11
         "bind 172.28.85.1:8514",
-        "tcp-request connection reject unless { src 127.0.0.0/8 172.28.85.0/24 }",
+        "tcp-request connection reject unless { src 127.0.0.0/8 172.28.85.0/24 } || { src_is_local }",
         "default_backend blockchain-audit",
     ]
     assert section(alibaba, "blockchain-audit") == ["server a 172.28.85.1:17028", "server b 172.28.85.1:17029"]

@@ -130,11 +130,13 @@ def test_a_second_edge_that_a_killed_run_left_is_taken_away_by_anybodys_up(edged
 def test_a_port_that_docker_holds_for_no_container(
     edged: Rolled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After a loss of power: nobody can end that, and there is no place for a second container until Docker is restarted."""
+    """After a loss of power: nobody can end that, and until Docker is restarted a second one has no place."""
     (one,) = [one for one in edged.docker.there.values() if NAME in one["Name"]]
     one["Ports"] = [{"PublicPort": 16804, "Type": "tcp"}]
     found = [ports.Listener("172.28.84.1", 16804, 4242, "root"), ports.Listener("172.28.84.1", 16805, 99, "root")]
-    monkeypatch.setattr(compose_ports.ports, "listeners", lambda numbers: [each for each in found if each.port in numbers])
+    monkeypatch.setattr(
+        compose_ports.ports, "listeners", lambda numbers: [each for each in found if each.port in numbers]
+    )
     monkeypatch.setattr(compose_ports, "program_of", lambda pid: "/usr/sbin/docker-proxy")
     edged.plan(put(f"services.{NAME}.env", {"A": "1"}))
     edged.store.begin(edged.service(NAME), myself(), "r4")

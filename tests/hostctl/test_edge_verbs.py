@@ -224,13 +224,13 @@ def test_lost_records_close_no_port(verbs: Verbs, capsys: pytest.CaptureFixture[
 def test_one_that_nobody_claims_is_gone_with_its_container(verbs: Verbs, monkeypatch: pytest.MonkeyPatch) -> None:
     lose_records(verbs)
     verbs.bring(EDGE)
-    assert f"listen {NAME}" in configuration(verbs)
+    assert f"backend {NAME} " in configuration(verbs)
     monkeypatch.setattr(host, "_make_ready", lambda context, definition: [])
     monkeypatch.setattr(firewall, "apply", lambda layout, definition: [])
     monkeypatch.setattr(host, "runtime_for", lambda name, layout: verbs.runtime)
     verbs.must_serve = ""
     host.converge(verbs.run("host"), verbs.host, None)
-    assert f"listen {NAME}" not in configuration(verbs)
+    assert f"backend {NAME} " not in configuration(verbs)
     assert [one["Name"] for one in verbs.docker.there.values()] == ["/blockchain-services_edge_1"]
     assert not verbs.layout.kept.exists()
 

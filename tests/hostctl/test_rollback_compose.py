@@ -129,6 +129,6 @@ def test_one_that_docker_has_just_started_again_is_waited_for(server: Server, mo
     assert server.label() == ""  # what runs for long was healthy once, and is nobody's change
     (one,) = [each for each in server.place.docker.there.values() if NAME in each["Name"]]
     one["State"]["StartedAt"] = time.strftime("%Y-%m-%dT%H:%M:%S.123456789Z", time.gmtime(time.time() - 3))
-    assert server.label().startswith("it began 3 s ago and is not healthy yet: Connection refused")
+    assert server.label().startswith("it has just begun and is not healthy yet: Connection refused")
     monkeypatch.setattr(health, "probe", lambda url, timeout: "")
     assert server.label() == ""

@@ -332,9 +332,9 @@ def test_a_way_back_that_can_not_be_gone_yet_is_not_forgotten(fake: FakeHost, mo
     """What runs then is not what is on record as good."""
     fake.up(alpha(1))
     fake.runtime.sick.add(alpha(2)["digest"])
-    monkeypatch.setattr(recovery, "put_back", _dies)
-    fake.up(alpha(2))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery, "put_back", _dies)
+        fake.up(alpha(2))
     store = fake.context().store
     record = store.record(ALPHA)
     assert record is not None
