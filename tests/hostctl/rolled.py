@@ -21,6 +21,8 @@ NEW = {
     NAME: put(f"services.{NAME}.env", {"A": "1"}),
     MEMBER: put(f"editions.dao.services.{MEMBER}.env", {"A": "1"}),
 }
+STEPS = {NAME: 9, MEMBER: 10}
+"""How many a roll has."""
 
 
 class Rolled(Place):
@@ -98,3 +100,12 @@ def started(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Rolled:
     made.must_serve = name
     made.steps.clear()
     return made
+
+
+def killed(act: Any) -> bool:
+    """Whether doing it was cut off."""
+    try:
+        act()
+    except KeyboardInterrupt:
+        return True
+    return False
