@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional
 from hostctl import service
 from hostctl.console import say
 from hostctl.context import Context
+from hostctl.edge import FILE
 from hostctl.errors import BadInput, HostctlError
 from hostctl.forms import ServiceDefinition
 from hostctl.generations import Generation, Record, orphaned
@@ -44,11 +45,24 @@ def back(context: Context, name: str, to: Optional[int]) -> Dict[str, Any]:
 
 
 def _other_way(definition: ServiceDefinition, good: Optional[ServiceDefinition]) -> List[str]:
-    """The way its port is had is the whole host's: one service alone would take it from the edge, or leave it there."""
-    if good is None or bool(definition["edge"]) == bool(good["edge"]):
+    """How a service is reached is the whole host's: its edge, its firewall. One service alone can't go back on that."""
+    if good is None:
         return []
-    mode = "rolling" if definition["edge"] else "recreate"
-    return ["it was made for `updates: %s`, which this host has no more: set that in the stack file, and `up`" % mode]
+    if bool(definition["edge"]) != bool(good["edge"]):
+        mode = "rolling" if definition["edge"] else "recreate"
+        return [
+            "it was made for `updates: %s`, which this host has no more: set that in the stack file, and `up`" % mode
+        ]
+    if _outside(definition) != _outside(good):
+        how = "public" if _outside(definition) else "not public, or had tls"
+        return ["it was %s then, and the edge and the firewall go by how it is now: set that in the stack file" % how]
+    return []
+
+
+def _outside(definition: ServiceDefinition) -> bool:
+    """Whether its own section of the edge's configuration takes requests from outside."""
+    text = "".join(part["text"] for part in definition["parts"] if part["file"] == FILE)
+    return "frontend %s.outside " % definition["name"] in text
 
 
 def generations(context: Context, name: str) -> List[Dict[str, Any]]:

@@ -132,3 +132,18 @@ def test_one_that_docker_has_just_started_again_is_waited_for(server: Server, mo
     assert server.label().startswith("it has just begun and is not healthy yet: Connection refused")
     monkeypatch.setattr(health, "probe", lambda url, timeout: "")
     assert server.label() == ""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_not_across_a_change_of_who_reaches_it(server: Server, before: bool) -> None:
+    """With `tls` nobody outside reaches its own port, and without it there is no other: it would be cut off."""
+    store = server.run("x").store
+    for public in (before, not before):
+        server.place.plan(put(f"services.{NAME}.public", public), put(f"services.{NAME}.env", {"A": str(public)}))
+        store.begin(server.place.service(NAME), myself(), "r")
+        store.commit(NAME, "")
+    with pytest.raises(HostctlError) as caught:
+        server.back()
+    how = "it was public then" if before else "it was not public, or had tls then"
+    assert f"{how}, and the edge and the firewall go by how it is now" in str(caught.value)
+    assert str(caught.value).endswith("nothing was touched")
