@@ -16,6 +16,11 @@ from hostctl.forms import Behind
 from hostctl.layout import read_text
 from hostctl.runtime import FAILED, RESTARTED, STARTED, Outcome, Target
 
+_NO_PLACE = (
+    "%s: Docker holds port %d for no container, so there is no place for a second one: it is stopped, and started "
+    "anew; a restart of Docker gives the port back"
+)
+
 
 class BringUp(ComposeParts):
     """For the holder of the host's lock."""
@@ -36,8 +41,9 @@ class BringUp(ComposeParts):
         outcomes.update(begun)
         trouble = self._lead_edge(outcomes, changes)
         if trouble:
-            touched = [target.name for target in wanted if self._of_the_edge(target.name)]
-            outcomes.update({name: self._refused(trouble, outcomes.get(name)) for name in touched})
+            failed = {name for name, outcome in outcomes.items() if outcome.what == FAILED}
+            touched = [one.name for one in wanted if one.name not in failed and self._of_the_edge(one.name)]
+            outcomes.update(dict.fromkeys(touched, Outcome(FAILED, trouble)))
         for target in wanted:
             if target.name in changes and target.name not in outcomes:
                 rolled = self._roll(changes[target.name])
@@ -99,9 +105,6 @@ class BringUp(ComposeParts):
         definition = self._store.now(EDGE)
         return 0.0 if definition is None else float(definition["stop"]["grace_seconds"])
 
-    def _refused(self, trouble: str, before: Optional[Outcome]) -> Outcome:
-        return before if before is not None and before.what == FAILED else Outcome(FAILED, trouble)
-
     def _changes(self, wanted: Sequence[Target], anew: bool) -> Tuple[Dict[str, Change], Dict[str, Outcome]]:
         """Those that are changed beside what serves, and those that can't be."""
         found: Dict[str, Change] = {}
@@ -139,11 +142,7 @@ class BringUp(ComposeParts):
     def _lacks_a_place(self, name: str, behind: Behind) -> bool:
         held = compose_ports.held_for_nobody(behind, self._api.containers())
         if held:
-            said = (
-                "%s: Docker holds port %d for no container, so there is no place for a second one: it is stopped, and "
-            )
-            said += "started anew; a restart of Docker gives the port back"
-            say("warning: " + said % (name, held[0]))
+            say("warning: " + _NO_PLACE % (name, held[0]))
         return bool(held)
 
     def _lead_edge(self, outcomes: Dict[str, Outcome], changes: Dict[str, Change]) -> str:
@@ -151,11 +150,11 @@ class BringUp(ComposeParts):
         edge, change = self.edge(), changes.pop(EDGE, None)
         if change is not None:
             outcomes[EDGE] = done = self._roll(change) or Outcome(FAILED, "the edge ended meanwhile: try again")
-            trouble = done.detail if done.what == FAILED else self.load_edge()
+            trouble = done.detail if done.what == FAILED else edge.load()
         elif EDGE in outcomes and outcomes[EDGE].what in (STARTED, RESTARTED):
             trouble = edge.await_started()
         else:
-            trouble = self.load_edge()
+            trouble = edge.load()
         if changes and not trouble:
             edge.calm(self._longest_request())
         return trouble

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from typing import Callable, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, NamedTuple, Optional, Sequence, Tuple
 
 from hostctl import health
 from hostctl.compose_command import Compose
@@ -59,21 +59,28 @@ class Rolling:
         """
         found = self._containers.all(name)
         keep = self._kept(name, behind, found, fresh)
-        if keep is None:
+        if keep is not None:
+            self._leave_alone(name, behind, grace, keep, found)
+        else:
             for one in found:  # what is stopped is compose's to start or to make anew
                 if not one.proven:
                     self._containers.delete(one.id)
-        elif not keep.proven:
-            self._containers.set_proven(keep.id, True)
-        for one in found if keep is not None else []:
-            if keep is not None and one.id != keep.id:
-                say("%s: an update that was interrupted left a second container; it is removed" % name)
-                self._retire(name, behind, one, grace if one.state == "running" else 0.0)
-        if name == EDGE and keep is not None and keep.created != max(one.created for one in found):
-            self._edge.load(always=True)  # the socket was the other one's
         if behind is not None and self._edge.running() is not None:
             self._quietly(lambda: self._reopen(name, _slot(behind, keep)))
         return keep
+
+    def _leave_alone(
+        self, name: str, behind: Optional[Behind], grace: float, keep: Seen, found: Sequence[Seen]
+    ) -> None:
+        """Docker starts the one that is kept again by itself; the others go."""
+        if not keep.proven:
+            self._containers.set_proven(keep.id, True)
+        for one in found:
+            if one.id != keep.id:
+                say("%s: an update that was interrupted left a second container; it is removed" % name)
+                self._retire(name, behind, one, grace if one.state == "running" else 0.0)
+        if name == EDGE and keep.created != max(one.created for one in found):
+            self._edge.load(always=True)  # the socket was the other one's
 
     def _kept(
         self, name: str, behind: Optional[Behind], found: Sequence[Seen], fresh: Callable[[Seen], bool]
@@ -88,7 +95,7 @@ class Rolling:
             return self._answering(running)
         among = [one for one in running if one.proven] or running
         if len(among) > 1:
-            closed = self._closed(name)
+            closed = self._edge.closed().get(name, set())
             among = [one for one in among if _slot(behind, one) not in closed] or among
         keep = next((one for one in among if fresh(one)), among[0] if among else None)
         if keep is None or len(found) == 1 or self._open(name, behind, keep):
@@ -100,12 +107,6 @@ class Rolling:
         first, *_, last = sorted(edges, key=lambda one: one.created)
         until(lambda: self._edge.socket.began() != 0, READY_SECONDS)
         return last if self._edge.socket.began() >= began_at(last) - 1 else first
-
-    def _closed(self, name: str) -> Set[str]:
-        try:
-            return self._edge.socket.drained(name)
-        except HostctlError:
-            return set()
 
     def rolls(self, definition: ServiceDefinition, serving: Optional[Seen]) -> bool:
         """Whether this one can be changed beside what serves: both need a place of their own behind the edge."""
@@ -330,10 +331,14 @@ class Rolling:
             say("warning: the edge can't be told that %s/%s gets no more requests" % (name, slot))
 
         def quiet() -> bool:
-            found = socket.slot(name, slot) if told() and self._edge.running() is not None else None
+            try:
+                socket.set(name, slot, DRAIN)  # once more: an edge that begins anew knows of no place that is closed
+                found = socket.slot(name, slot)
+            except HostctlError:
+                return True
             return found is None or not found.requests
 
-        self._quietly(lambda: until(quiet, seconds))
+        until(quiet, seconds)
 
     def _quietly(self, act: Callable[[], object]) -> None:
         """An edge that doesn't answer, or has no such place, gives nobody requests either."""

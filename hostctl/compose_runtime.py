@@ -107,7 +107,7 @@ class ComposeRuntime(BringUp):
     def converge(
         self, wanted: Sequence[Target], unwanted: Sequence[Target], host: HostDefinition
     ) -> Dict[str, Outcome]:
-        """One run of compose for all that was asked for."""
+        """What is to go first; then what is wanted, each by a roll where that may be, the rest by compose at once."""
         containers = self.containers()
         found = containers.remove(unwanted)
         # What gets its name back, and runs again, may want the port that the edge has had for ours.
@@ -132,7 +132,7 @@ class ComposeRuntime(BringUp):
         return is_edge(definition) or self._rolling().rolls(definition, now)
 
     def restart(self, targets: Sequence[Target]) -> Dict[str, Outcome]:
-        """Recreates what compose would recreate (secrets changed), and starts the others again."""
+        """Makes anew what rolls, or what compose would recreate (secrets changed); starts the others again."""
         containers = self.containers()
         before = {target.name: containers.current(target.name) for target in targets}
         try:

@@ -1,7 +1,8 @@
 """The edge: HAProxy, which has the documented ports and forwards to the services.
 
 It runs in the host's own network. Its configuration is an assembled file like the others (P7); it is read before it
-is put in place, and loaded without a connection being lost: HAProxy hands the listening sockets from worker to worker.
+is put in place, and loaded: HAProxy hands the listening sockets from worker to worker, and the former one finishes what
+it has begun, for as long as `edge.timeout` allows.
 """
 
 from __future__ import annotations
@@ -133,32 +134,35 @@ class Edge:
         self._note(Loaded(now.id, now.started, text))
         return ""
 
-    def closed(self) -> Set[str]:
-        """The services of which a place gets no requests, as it was told; none while it doesn't say."""
+    def closed(self) -> Dict[str, Set[str]]:
+        """Services, and which of their places get no requests, as it was told; none while it doesn't say."""
         try:
-            return self.socket.closed() if self.running() is not None else set()
+            return self.socket.closed() if self.running() is not None else {}
         except HostctlError:
-            return set()
+            return {}
 
     def silent(self) -> bool:
         """Whether it runs, and for some seconds does not answer on its socket: nobody can tell it anything."""
-        return self.running() is not None and not until(lambda: self.socket.worker() != 0, SILENT_SECONDS)
+        return self.running() is not None and not self._answers()
+
+    def _answers(self) -> bool:
+        return until(lambda: self.socket.worker() != 0, SILENT_SECONDS)
 
     def differs(self) -> str:
         """Whether it is silent, or runs with another configuration than the file ("" when all is well)."""
         now = self.running()
         if now is None:
             return ""
-        if self.silent():
+        if not self._answers():
             return "it runs, and does not answer on its socket"
         # A start by Docker itself reads the file that is there: only an older one of the same start is stale.
-        stale = self._same_start(now) and self._noted() != Loaded(now.id, now.started, self._digest())
+        stale = self._same_start(now) and self._noted() != self._wanted(now)
         return "it has not loaded %s as it is now" % FILE if stale else ""
 
     def loaded(self) -> bool:
         """Whether there is nothing to load: it has the file as it is, or it doesn't run."""
         now = self.running()
-        return now is None or self._noted() == Loaded(now.id, now.started, self._digest())
+        return now is None or self._noted() == self._wanted(now)
 
     def calm(self, seconds: float) -> None:
         """Waits for workers that finish what they began: what is told to the edge from now on they don't hear.
@@ -176,11 +180,11 @@ class Edge:
         now = self.running()
         if now is None:
             return ""
-        wanted = Loaded(now.id, now.started, self._digest())
+        wanted = self._wanted(now)
         if not always:
-            if self.silent():
+            if not self._answers():
                 return "the edge does not answer on its socket"
-            if self.loaded():
+            if self._noted() == wanted:
                 return ""
         until(lambda: len(self.pids()) <= MOST_PROCESSES, CALM_SECONDS)
         before, since = self.socket.worker(), int(time.time())
@@ -207,6 +211,10 @@ class Edge:
         """Whether what is noted is of this start of this container."""
         noted = self._noted()
         return noted is not None and (noted.container, noted.started) == (now.id, now.started)
+
+    def _wanted(self, now: Seen) -> Loaded:
+        """What is noted of this start once it has the file as it is."""
+        return Loaded(now.id, now.started, self._digest())
 
     def _digest(self) -> str:
         return hashlib.sha256(

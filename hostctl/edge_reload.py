@@ -1,4 +1,4 @@
-"""The verb `reload-edge`: the edge reads its files again, certificates too, without a connection being lost.
+"""The verb `reload-edge`: the edge reads its files again, certificates too; requests under way are finished.
 
 For whoever renews the team's certificates (the deploy hook of an ACME client).
 """

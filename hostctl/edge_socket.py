@@ -97,9 +97,9 @@ class EdgeSocket:
         """
         return self._drained(service).get(service, set())
 
-    def closed(self) -> Set[str]:
-        """The services of which a slot was told to get no requests."""
-        return set(self._drained())
+    def closed(self) -> Dict[str, Set[str]]:
+        """Each service that has such slots, and which."""
+        return self._drained()
 
     def _drained(self, service: str = "") -> Dict[str, Set[str]]:
         said = self.ask(("show servers state " + service).strip()).splitlines()

@@ -115,14 +115,10 @@ def service_definition(plan: EnvironmentPlan, service: ServicePlan, states: Stat
 
 
 def _mark(plan: EnvironmentPlan, service: ServicePlan, judged: Definition) -> str:
-    """The digest of what is launched and judged; behind the edge of the whole block.
-
-    What compose would make another container for must be told there, or compose stops the one that serves for that.
-    """
+    """The digest of what is launched and judged; behind the edge of the whole block."""
     if service.behind is None:
         return digest(judged)
-    block = compose.block(plan, service, judged["launch"]["env"], judged["secrets"], "")
-    return digest({**judged, "block": block})
+    return digest(judged, compose.block(plan, service, judged["launch"]["env"], judged["secrets"], ""))
 
 
 def database_definition(plan: EnvironmentPlan, database: DatabasePlan) -> Definition:

@@ -23,8 +23,7 @@ def edge_definition(plan: EnvironmentPlan, edge: EdgePlan) -> Definition:
         "stop": {"grace_seconds": _stop_seconds(edge)},
         "launch": {"image": edge.image, "bind": LOOPBACK, "env": {}, "resources": amounts(edge.resources)},
     }
-    # All of its block: what compose would make another container for must be told, or compose stops it for that.
-    mark = digest({**judged, "block": _block(plan, edge, "")})
+    mark = digest(judged, _block(plan, edge, ""))
     parts = [
         part(plan.host.layout.compose_file, BLOCKS, _block(plan, edge, mark)),
         part(FILE, 0, haproxy.top(plan, edge)),

@@ -27,8 +27,13 @@ def amounts(resources: Resources) -> Definition:
     return {"cpus": resources.cpus, "memory": resources.memory}
 
 
-def digest(judged: Definition) -> str:
-    """Of what is launched and judged: another one means another start."""
+def digest(judged: Definition, block: str = "") -> str:
+    """Of what is launched and judged: another one means another start.
+
+    Of what is replaced without a loss also all of its `block`, without a digest in it: what compose would make another
+    container for must be told there, or compose stops the one that serves for that.
+    """
+    whole = {**judged, "block": block} if block else judged
     # ASCII and all, as contracts.md has it.
-    text = json.dumps(judged, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

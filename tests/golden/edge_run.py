@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from hostctl.edge_socket import EdgeSocket, until
 from plan.render import definitions, host_files
 from tests import packages
 from tests.plan.stacks import Change, Raw, plan_of
@@ -135,22 +136,10 @@ class Running:
 
     def reload(self) -> None:
         """Has it read its file again, as hostctl does."""
-        before = self._worker()
+        asked = EdgeSocket(self.sockets / "stats.sock")
+        before = asked.worker()
         self.process.send_signal(signal.SIGUSR2)
-        end = time.monotonic() + 20
-        while self._worker() in (0, before):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-
-    def _worker(self) -> int:
-        with socket.socket(socket.AF_UNIX) as asked:
-            try:
-                asked.connect(str(self.sockets / "stats.sock"))
-                asked.sendall(b"show info\n")
-                said = b"".join(iter(lambda: asked.recv(65536), b"")).decode()
-            except OSError:
-                return 0
-        return next(int(line[5:]) for line in said.splitlines() if line.startswith("Pid: "))
+        assert until(lambda: asked.worker() not in (0, before), 20)
 
 
 def configuration(ports: Mapping[str, int], places: tuple[int, int], without: str, *changes: Change) -> str:
@@ -216,11 +205,12 @@ def run(
 
 def until_it_listens(port: int) -> None:
     """Waits for somebody on a port of this machine."""
-    end = time.monotonic() + 20
-    while True:
+
+    def listens() -> bool:
         try:
             socket.create_connection((HOST, port), timeout=1).close()
-            return
         except OSError:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+            return False
+        return True
+
+    assert until(listens, 20)

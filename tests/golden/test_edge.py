@@ -13,7 +13,7 @@ import yaml
 from hostctl.assemble import assemble
 from plan.models import EnvironmentPlan
 from plan.render import definitions, edge_definition, host_files
-from tests.golden.edge_run import haproxy, make_certificate, there
+from tests.golden.edge_run import haproxy, there
 from tests.golden.test_golden import HERE
 from tests.plan.stacks import RECREATE, Change, drop, plan_of, put
 
@@ -57,14 +57,6 @@ def section(text: str, name: str) -> list[str]:
 
 def configuration(stack: str, *changes: Change) -> str:
     return host_files(plan_of(stack, *changes))["edge/haproxy.cfg"]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    haproxy()
-    folder = tmp_path_factory.mktemp("tls")
-    make_certificate(folder)
-    return folder
 
 
 def checked(text: str) -> subprocess.CompletedProcess[str]:

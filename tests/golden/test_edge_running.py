@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hostctl.edge_socket import until
 from plan.catalog import EDGE
 from plan.render import definitions, host_files
 from tests.golden.edge_run import (
@@ -26,7 +27,6 @@ from tests.golden.edge_run import (
     Answer,
     Running,
     haproxy,
-    make_certificate,
     one_service,
     run,
     there,
@@ -51,14 +51,6 @@ FORGED = {
 }
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    haproxy()
-    folder = tmp_path_factory.mktemp("tls")
-    make_certificate(folder)
-    return folder
-
-
 @pytest.fixture
 def nobody(certificates: Path, tmp_path: Path) -> Iterator[Running]:
     """The edge with everything on, and nothing behind it."""
@@ -75,10 +67,7 @@ def few(tmp_path: Path) -> Iterator[Running]:
 
 
 def until_it_serves(running: Running) -> None:
-    end = time.monotonic() + 20
-    while running.ask("plain").status != 200:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    assert until(lambda: running.ask("plain").status == 200, 20)
 
 
 def test_what_the_edge_answers_itself(nobody: Running) -> None:
@@ -177,9 +166,7 @@ def test_half_requests_from_outside_stall_nobody_inside(few: Running) -> None:
     assert answers == [200] * len(crowd)
     few.hold("plain", 16)
     assert not answers_outside(few)  # that it holds them is no illusion
-    end = time.monotonic() + 30
-    while not answers_outside(few):  # it ends by itself
-        assert time.monotonic() < end
+    assert until(lambda: answers_outside(few), 30)  # it ends by itself
 
 
 def answers_outside(running: Running) -> bool:

@@ -66,6 +66,12 @@ class Updated(Server):
             assert_none_lost(load.found[name])
         self.ids.assert_exact(load.found[CHANGED])
 
+    def up_under_load(self) -> None:
+        """An `up` that loses nobody's request."""
+        with self.load() as load:
+            self.up()
+        self.assert_served(load)
+
     def assert_clear(self) -> None:
         """Each service has one container, which Docker keeps running."""
         found = [one for one in self.host.containers().values() if SERVICE in one.labels]
@@ -172,9 +178,7 @@ def test_the_edge_itself_changes_under_load(server: Updated) -> None:
     """Another service has another port, then the edge has another image."""
     (edge,) = server.having(EDGE)
     server.set("dao-reward", port=9508)
-    with server.load() as load:
-        server.up()
-    server.assert_served(load)
+    server.up_under_load()
     assert [one.same for one in server.having(EDGE)] == [edge.same]  # it read its new configuration, no more
     assert server.health(["dao-reward"]) == {"dao-reward": 200}
     server.host.run(f"printf 'FROM {edge.image}\\nLABEL another=1\\n' | docker build -q -t team/haproxy:2 -")
@@ -270,9 +274,7 @@ def test_a_restart_of_the_host_in_the_middle(server: Updated) -> None:
     server.host.wait_for(lambda: server.health([CHANGED]) == {CHANGED: 200}, "it serves again")
     (serving,) = [one for one in server.having() if one.state == "running"]
     assert f"MARK={before}" in serving.raw["Config"]["Env"]
-    with server.load() as load:
-        server.up()
-    server.assert_served(load)
+    server.up_under_load()
     assert server.mark() == wanted
     server.assert_converges()
 
@@ -283,9 +285,7 @@ def test_lost_records_close_no_port(server: Updated) -> None:
     same = server.same()
     lost = f"find {ROOT}/state -mindepth 1 -maxdepth 1 ! -name lock ! -name audit.log -exec rm -r {{}} +"
     server.host.run(lost)
-    with server.load() as load:
-        server.up()
-    server.assert_served(load)
+    server.up_under_load()
     assert server.same() == same
     server.assert_converges()
 
@@ -295,9 +295,7 @@ def test_an_edge_that_nobody_can_tell_anything_is_replaced_under_load(server: Up
     (edge,) = server.having(EDGE)
     server.host.run(f"rm {ROOT}/run/edge/stats.sock")  # no reload makes it again
     assert server.program.changes("preview") == {f"{EDGE}-up": "update"}
-    with server.load() as load:
-        server.up()
-    server.assert_served(load)
+    server.up_under_load()
     assert [one.same for one in server.having(EDGE)] != [edge.same]
     server.assert_converges()
 

@@ -51,8 +51,8 @@ class FakeSocket:
         """As another container's start: its worker has the same pid there, and knows of no place that is closed."""
         self.states.clear()
 
-    def closed(self) -> set[str]:
-        return {service for (service, _), state in self.states.items() if state == DRAIN}
+    def closed(self) -> dict[str, set[str]]:
+        return {service: self.drained(service) for service in self.behind if self.drained(service)}
 
     def began(self) -> int:
         return self.start
@@ -114,8 +114,8 @@ class FakeEdge:
     def loaded(self) -> bool:
         return not self.stale
 
-    def closed(self) -> set[str]:
-        return self.socket.closed() if self.up else set()
+    def closed(self) -> dict[str, set[str]]:
+        return self.socket.closed() if self.up else {}
 
     def calm(self, seconds: float) -> None:
         self.calmed = seconds
